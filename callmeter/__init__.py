@@ -1,0 +1,184 @@
+"""One `completion()` for every LLM, and an exact account of what each call cost.
+
+Importing callmeter reads no file, opens no socket and starts no thread: each name below is loaded when first used.
+The plain variables are the switches existing code sets on the module (`callmeter.success_callback = [...]`); they
+apply to calls made after they are set.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from callmeter import errors as exceptions
+    from callmeter import ledger
+    from callmeter.client.api import acompletion, completion
+    from callmeter.client.fold import stream_chunk_builder
+    from callmeter.client.resolve import get_llm_provider, get_supported_openai_params
+    from callmeter.client.streaming import AsyncStream, Stream
+    from callmeter.client.streaming import Stream as CustomStreamWrapper
+    from callmeter.context import tags
+    from callmeter.errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseValidationError,
+        APIStatusError,
+        AuthenticationError,
+        BadGatewayError,
+        BadRequestError,
+        BudgetExceededError,
+        CallmeterError,
+        ConfigError,
+        ConflictError,
+        ContentPolicyViolationError,
+        ContextWindowExceededError,
+        ImageFetchError,
+        InternalServerError,
+        InvalidRequestError,
+        JournalError,
+        JSONSchemaValidationError,
+        MissingExtraError,
+        NotFoundError,
+        OpenAIError,
+        PermissionDeniedError,
+        RateLimitError,
+        RejectedRequestError,
+        ServiceUnavailableError,
+        Timeout,
+        UnprocessableEntityError,
+        UnsupportedParamsError,
+    )
+    from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
+    from callmeter.runtime import Runtime, configure, flush, subscribe
+    from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
+    from callmeter.shapes import Choice as Choices
+    from callmeter.shapes import Chunk as ModelResponseStream
+    from callmeter.shapes import Completion as ModelResponse
+    from callmeter.shapes import StreamChoice as StreamingChoices
+    from callmeter.types import Cost, CostItem, Secret, Usage
+
+_HOME = {
+    "callmeter.client.api": "acompletion completion",
+    "callmeter.client.fold": "stream_chunk_builder",
+    "callmeter.client.resolve": "get_llm_provider get_supported_openai_params",
+    "callmeter.client.streaming": "AsyncStream Stream",
+    "callmeter.context": "tags",
+    "callmeter.errors": "APIConnectionError APIError APIResponseValidationError APIStatusError AuthenticationError "
+    "BadGatewayError BadRequestError BudgetExceededError CallmeterError ConfigError ConflictError "
+    "ContentPolicyViolationError ContextWindowExceededError ImageFetchError InternalServerError InvalidRequestError "
+    "JournalError JSONSchemaValidationError MissingExtraError NotFoundError OpenAIError PermissionDeniedError "
+    "RateLimitError RejectedRequestError ServiceUnavailableError Timeout UnprocessableEntityError "
+    "UnsupportedParamsError",
+    "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
+    "callmeter.runtime": "Runtime configure flush subscribe",
+    "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
+    "callmeter.types": "Cost CostItem Secret Usage",
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
+_ALIASES = {
+    "ModelResponse": "Completion",
+    "ModelResponseStream": "Chunk",
+    "CustomStreamWrapper": "Stream",
+    "Choices": "Choice",
+    "StreamingChoices": "StreamChoice",
+}
+_MODULES = {"exceptions": "callmeter.errors", "ledger": "callmeter.ledger"}
+
+__version__ = "0.1.0"
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "AsyncStream",
+    "AuthenticationError",
+    "BadGatewayError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "CallmeterError",
+    "Choice",
+    "Choices",
+    "Chunk",
+    "Completion",
+    "CompletionUsage",
+    "ConfigError",
+    "ConflictError",
+    "ContentPolicyViolationError",
+    "ContextWindowExceededError",
+    "Cost",
+    "CostItem",
+    "CustomStreamWrapper",
+    "Delta",
+    "ImageFetchError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "JSONSchemaValidationError",
+    "JournalError",
+    "Message",
+    "MissingExtraError",
+    "ModelResponse",
+    "ModelResponseStream",
+    "NotFoundError",
+    "OpenAIError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RejectedRequestError",
+    "Runtime",
+    "Secret",
+    "ServiceUnavailableError",
+    "Stream",
+    "StreamChoice",
+    "StreamingChoices",
+    "Timeout",
+    "UnprocessableEntityError",
+    "UnsupportedParamsError",
+    "Usage",
+    "acompletion",
+    "completion",
+    "completion_cost",
+    "configure",
+    "cost_per_token",
+    "exceptions",
+    "flush",
+    "get_llm_provider",
+    "get_supported_openai_params",
+    "ledger",
+    "register_model",
+    "stream_chunk_builder",
+    "subscribe",
+    "tags",
+]
+
+# What existing code sets on the module. Lists hold names, functions and objects with `log_success_event` and kin.
+success_callback: list = []  # type: ignore[type-arg]
+failure_callback: list = []  # type: ignore[type-arg]
+input_callback: list = []  # type: ignore[type-arg]
+service_callback: list = []  # type: ignore[type-arg]
+callbacks: list = []  # type: ignore[type-arg]
+drop_params = False
+additional_drop_params: list = []  # type: ignore[type-arg]
+turn_off_message_logging = False
+standard_logging_payload_excluded_fields: list = []  # type: ignore[type-arg]
+model_alias_map: dict = {}  # type: ignore[type-arg]
+api_key = None
+api_base = None
+num_retries = None
+request_timeout = None
+set_verbose = False
+suppress_debug_info = False
+disable_stop_sequence_limit = False
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    target = _ALIASES.get(name, name)
+    if target in _WHERE:
+        value = getattr(import_module(_WHERE[target]), target)
+    elif name in _MODULES:
+        value = import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'callmeter' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

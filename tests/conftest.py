@@ -1,0 +1,21 @@
+"""What all tests share: a home of their own, and no key or setting of the developer's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("CALLMETER_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")) and name != "CALLMETER_TEST_SERVICES":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh home that the settings point at."""
+    path = tmp_path / "home"
+    monkeypatch.setenv("CALLMETER_HOME", str(path))
+    return path
