@@ -1,0 +1,91 @@
+"""What a wire format has to offer: a request, an answer, a stream, an error. All of it pure."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from callmeter.errors import APIError
+from callmeter.shapes import Chunk, Completion
+from callmeter.types import Call, Deployment, Usage
+from callmeter.wire import WireReply, WireRequest
+
+
+class Frame(NamedTuple):
+    """One message of a stream, as framing cut it out of the bytes: an SSE event or a line of NDJSON."""
+
+    data: bytes
+    event: str = ""
+
+
+class Meter(Struct, frozen=True, kw_only=True):
+    """What the provider said about quantity and money. `usage` is None where it said nothing or nonsense."""
+
+    usage: Usage | None = None
+    raw: Any = None
+    """The provider's usage object as it came, for audit and re-pricing."""
+    problem: str = ""
+    """Why `usage` is None although `raw` is not: `prompt_tokens is -3`, …"""
+    service_tier: str = ""
+    """The tier that served the call, where the answer names one."""
+    reported: Decimal | None = None
+    """The provider's own price, USD."""
+
+
+class Answer(NamedTuple):
+    """A whole answer: what the caller gets, and what is metered."""
+
+    completion: Completion
+    meter: Meter
+
+
+class StreamDecoder(Protocol):
+    """Folds one stream's frames into chunks. One instance a stream; no I/O."""
+
+    meter: Meter
+    """The last word on usage so far (cumulative counts replace, they are never summed)."""
+
+    ended: bool
+    """True once the wire's own end was seen: `[DONE]`, `message_stop`, `"done": true`."""
+
+    def chunks(self, frame: Frame) -> Sequence[Chunk]:
+        """The chunks a frame adds: none for a ping, several where a frame says several things.
+
+        A chunk that carries usage and nothing else has `choices == []`; whether the caller sees it is not ours to say.
+        Raises `APIError` (by class of the error inside) for an error within the stream and
+        `APIResponseValidationError` for a frame that is not the documented shape.
+        """
+        ...
+
+    def finish(self) -> Sequence[Chunk]:
+        """The body has ended. Chunks still owed, if any; raises `APIConnectionError` when it was cut short."""
+        ...
+
+
+class Codec(Protocol):
+    """A wire format in both directions."""
+
+    framing: Literal["sse", "ndjson"]
+
+    supported: frozenset[str]
+    """Names of the OpenAI parameters this wire can carry (see `client/params.py`)."""
+
+    def request(self, call: Call, deployment: Deployment) -> WireRequest:
+        """The call as this wire says it. `call.params` holds supported parameters only.
+
+        Raises `BadRequestError` for messages this wire cannot express, naming the part.
+        """
+        ...
+
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
+        """A 2xx answer, decoded. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
+        ...
+
+    def decoder(self, call: Call, deployment: Deployment) -> StreamDecoder:
+        """A fresh decoder for one stream."""
+        ...
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
+        """The error that a non-2xx answer stands for."""
+        ...

@@ -1,0 +1,138 @@
+"""OpenAI's chat completions, the format callmeter itself speaks: most providers are a row over this codec.
+
+A provider's deviations are data, in its row's `quirks`:
+
+    rename              {our parameter: its name}
+    no_stream_options   True where `stream_options` is refused
+    unlimited_stop      True where `stop` may have more than four entries
+    echo                names of message keys that are sent back although OpenAI refuses them (`reasoning_details`, …)
+    usage               {field of `Usage`, or a line of its `units`: dotted path in the usage object}
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from callmeter.client.codecs import openai_answer
+from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.messages import JSON, as_dict, encode_body
+from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
+from callmeter.client.codecs.schemas import closed, wanted
+from callmeter.client.failures import failure
+from callmeter.client.params import OPENAI_CHAT_PARAMS
+from callmeter.errors import APIError
+from callmeter.types import Call, Deployment
+from callmeter.wire import WireReply, WireRequest
+
+MAX_STOPS = 4
+"""Longer lists are refused. Source: https://platform.openai.com/docs/api-reference/chat/create#chat-create-stop"""
+
+REFUSED_IN_MESSAGES = frozenset(
+    {
+        "annotations",
+        "cache_control",
+        "images",
+        "provider_specific_fields",
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "thinking_blocks",
+    }
+)
+"""Keys that an answer of ours or of another provider may carry and that OpenAI refuses when it is sent back."""
+
+
+class OpenAIChat:
+    """`POST {api_base}/chat/completions`."""
+
+    framing: Literal["sse", "ndjson"] = "sse"
+    supported: frozenset[str] = OPENAI_CHAT_PARAMS - {"thinking"}
+
+    def request(self, call: Call, deployment: Deployment) -> WireRequest:
+        """The call as one POST. Raises `BadRequestError` for a message or format that is no JSON object."""
+        return WireRequest(
+            url=deployment.api_base.rstrip("/") + "/chat/completions",
+            body=encode_body(_body(call, deployment)),
+            headers=_headers(call, deployment),
+            timeouts=call.timeouts,
+        )
+
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
+        """A whole answer. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
+        return openai_answer.answer(reply.body, call, deployment)
+
+    def decoder(self, call: Call, deployment: Deployment) -> OpenAIChatDecoder:
+        """A fresh decoder for one stream."""
+        return OpenAIChatDecoder(call, deployment)
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
+        """The error that a non-2xx answer stands for."""
+        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+
+
+CODEC = OpenAIChat()
+
+
+def _body(call: Call, deployment: Deployment) -> JSON:
+    quirks = deployment.quirks
+    refused = REFUSED_IN_MESSAGES.difference(quirks.get("echo", ()))
+    body: JSON = {
+        "model": deployment.model,
+        "messages": [_message(message, n, refused) for n, message in enumerate(call.messages)],
+        **call.params,
+    }
+    _shape(body, quirks)
+    if call.stream:
+        body["stream"] = True
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    if not call.stream or quirks.get("no_stream_options"):
+        body.pop("stream_options", None)
+    for ours, theirs in quirks.get("rename", {}).items():
+        if ours in body:
+            body[theirs] = body.pop(ours)
+    extra = dict(call.extra)
+    more = extra.pop("extra_body", None) or {}
+    return {**body, **extra, **more}
+
+
+def _shape(body: JSON, quirks: Mapping[str, Any]) -> None:
+    """What OpenAI takes in one form only."""
+    stop = body.get("stop")
+    if isinstance(stop, list | tuple) and len(stop) > MAX_STOPS and not quirks.get("unlimited_stop"):
+        body["stop"] = stop[:MAX_STOPS]
+    if hasattr(body.get("response_format"), "model_json_schema"):
+        want = wanted(body["response_format"])
+        assert want is not None
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": want.name, "schema": closed(want.schema), "strict": True},
+        }
+
+
+def _message(message: Any, position: int, refused: frozenset[str]) -> JSON:
+    plain = as_dict(message, f"messages[{position}]")
+    if not refused.isdisjoint(plain):
+        plain = {key: value for key, value in plain.items() if key not in refused}
+    if "cache_control" in refused and isinstance(plain.get("content"), list):
+        plain = {**plain, "content": [_without_cache_control(part) for part in plain["content"]]}
+    audio = plain.get("audio")
+    if isinstance(audio, dict) and "data" in audio:
+        # An answer's audio is sent back by its id. Source: https://platform.openai.com/docs/guides/audio
+        plain = {**plain, "audio": {"id": audio.get("id")}}
+    return plain
+
+
+def _without_cache_control(part: Any) -> Any:
+    if isinstance(part, dict) and "cache_control" in part:
+        return {key: value for key, value in part.items() if key != "cache_control"}
+    return part
+
+
+def _headers(call: Call, deployment: Deployment) -> dict[str, str]:
+    headers = {"content-type": "application/json", "accept": "text/event-stream" if call.stream else "application/json"}
+    if deployment.api_key:
+        headers["authorization"] = f"Bearer {deployment.api_key.reveal()}"
+    for given in (deployment.headers, call.headers):
+        headers |= {name.lower(): value for name, value in given.items()}
+    return headers

@@ -1,0 +1,38 @@
+"""What a flow may ask of the world, and who answers."""
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from callmeter.wire import WireRequest
+
+
+class Send(Struct, frozen=True):
+    """Send a request; the answer is a `WireReply`."""
+
+    request: WireRequest
+
+
+class Open(Struct, frozen=True):
+    """Send a request and stop at the head of the answer; the answer is a `ByteStream`."""
+
+    request: WireRequest
+
+
+class ReadRest(Struct, frozen=True):
+    """Read what is left of an opened answer that turned out to be an error; the answer is bytes."""
+
+    stream: Any
+
+
+class Sleep(Struct, frozen=True):
+    """Wait."""
+
+    seconds: float
+
+
+Effect = Send | Open | ReadRest | Sleep
+
+T = TypeVar("T")
+Flow = Generator[Effect, Any, T]

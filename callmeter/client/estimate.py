@@ -1,0 +1,111 @@
+"""Counting what a provider did not report: an estimate, the band it lies in, and the most it can be.
+
+A byte-level tokenizer makes at least one byte of each token, so bytes bound tokens from above. The estimate itself is
+the usual ratio: four characters a token for Latin text, more tokens where UTF-8 spends more bytes on a character.
+It never falls when text is added, so a stream cut later never looks cheaper.
+"""
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from callmeter.types import Call, Cost, Usage
+
+TOKENS_PER_MESSAGE = 4
+"""Role and separators of one chat message. Source: OpenAI cookbook, how to count tokens with tiktoken."""
+
+TOKENS_PER_IMAGE = 765
+"""A 1024×1024 image at high detail: 85 + 4 × 170. Source: OpenAI vision guide, calculating costs."""
+
+MOST_TOKENS_PER_IMAGE = 3_000
+"""More than the largest image of the models whose table gives no rate of its own."""
+
+LOW, HIGH = (6, 10), (16, 10)
+"""The band around an estimate: six tenths to sixteen tenths of it, cut at the bound."""
+
+
+def tokens_in(chars: int, size: int) -> int:
+    """About how many tokens `chars` characters that take `size` bytes of UTF-8 are; never more than `size`."""
+    extra = size - chars
+    return min(size, -(-(10 * chars + 11 * extra) // 40))
+
+
+def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Usage | None) -> tuple[Usage, Usage]:
+    """The usage of a call whose provider reported none or only part of it, and the most it can have been.
+
+    What was reported stands: a stream's first message may already count the prompt.
+    """
+    output = tokens_in(output_chars, output_bytes)
+    if reported is not None and reported.input_tokens:
+        least = reported.output_tokens
+        return (
+            msgspec.structs.replace(reported, output_tokens=max(output, least), reasoning_tokens=None),
+            msgspec.structs.replace(reported, output_tokens=max(output_bytes, least), reasoning_tokens=None),
+        )
+    chars, size, images = _prompt(call)
+    messages = TOKENS_PER_MESSAGE * len(call.messages)
+    count = Usage(input_tokens=tokens_in(chars, size) + messages + TOKENS_PER_IMAGE * images, output_tokens=output)
+    most = Usage(input_tokens=size + messages + MOST_TOKENS_PER_IMAGE * images, output_tokens=output_bytes)
+    return count, most
+
+
+def estimated(price: Callable[[Usage], Cost], count: Usage, most: Usage) -> Cost:
+    """The cost of counted usage with its band; the count is priced exactly, only the count is uncertain."""
+    cost = price(count)
+    low, high = price(_scaled(count, LOW, count)).total, price(_scaled(count, HIGH, most)).total
+    return msgspec.structs.replace(cost, estimated=True, low=_least(low, cost.total), high=high)
+
+
+def _least(a: Decimal | None, b: Decimal | None) -> Decimal | None:
+    return a if b is None or (a is not None and a <= b) else b
+
+
+def _scaled(count: Usage, by: tuple[int, int], cap: Usage) -> Usage:
+    """Both totals scaled and capped; the parts that were reported stay within them."""
+    if count.cache_read_tokens or count.cache_write_tokens or count.cache_write_1h_tokens:
+        inputs = count.input_tokens
+    else:
+        inputs = min(cap.input_tokens, count.input_tokens * by[0] // by[1])
+    return msgspec.structs.replace(
+        count, input_tokens=inputs, output_tokens=min(cap.output_tokens, count.output_tokens * by[0] // by[1])
+    )
+
+
+def _prompt(call: Call) -> tuple[int, int, int]:
+    """Characters, bytes and images of everything the model was given to read."""
+    chars = size = images = 0
+    for text in _texts(call):
+        if text is None:
+            images += 1
+        else:
+            chars += len(text)
+            size += len(text.encode("utf-8", "surrogatepass")) if not text.isascii() else len(text)
+    return chars, size, images
+
+
+def _texts(call: Call) -> Iterable[str | None]:
+    """Every text of the prompt; None for each image."""
+    for message in call.messages:
+        yield from _message_texts(message)
+    for name in ("tools", "functions", "response_format"):
+        given = call.params.get(name)
+        if given is not None:
+            yield msgspec.json.encode(given, enc_hook=str).decode()
+
+
+def _message_texts(message: Any) -> Iterable[str | None]:
+    get = message.get if hasattr(message, "get") else lambda name: getattr(message, name, None)
+    content = get("content")
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list | tuple):
+        for part in content:
+            if isinstance(part, str):
+                yield part
+            elif isinstance(part, dict):
+                yield None if part.get("type") in ("image_url", "image") else str(part.get("text") or "")
+    calls = get("tool_calls")
+    if calls:
+        yield str(calls)

@@ -1,0 +1,366 @@
+"""One call's account: a start, its attempts, exactly one end. The only place where a call is priced."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from callmeter.client.codecs.base import Meter
+from callmeter.client.estimate import counted_usage, estimated
+from callmeter.client.plan import Target, retryable
+from callmeter.client.usage import completion_usage
+from callmeter.errors import APIConnectionError, APIError
+from callmeter.events.model import (
+    Attempt,
+    AttemptFailed,
+    CallFacts,
+    CallFailed,
+    CallStarted,
+    CallSucceeded,
+    Content,
+    ErrorFacts,
+    StreamCompleted,
+)
+from callmeter.pricing.totals import add_costs, add_usages
+from callmeter.shapes import Completion, CompletionUsage
+from callmeter.types import Call, Cost, Usage, UsageSource
+from callmeter.wire import WireRequest
+
+if TYPE_CHECKING:
+    from callmeter.runtime import Runtime
+
+MESSAGE_LIMIT = 2_000
+"""Characters of an error's message that an event keeps."""
+
+
+class Delivered(Struct, frozen=True, kw_only=True):
+    """What came of an answer that may not be whole."""
+
+    meter: Meter = Meter()
+    output_chars: int = 0
+    output_bytes: int = 0
+    received: bool = False
+    """Whether the reader was given any chunk."""
+    first_chunk_ns: int | None = None
+    """Monotonic time of the first chunk that carried something, or None before it."""
+    completion: Completion | None = None
+
+
+NOTHING = Delivered()
+
+
+class Recorder:
+    """Publishes one call's events and prices it once. Whichever end comes first is the end."""
+
+    def __init__(self, call: Call, facts: CallFacts, runtime: "Runtime", kwargs: Mapping[str, Any]) -> None:
+        self.call = call
+        self.facts = facts
+        self.runtime = runtime
+        self.end: CallSucceeded | StreamCompleted | CallFailed | None = None
+        self._kwargs = kwargs
+        self._shows_content = runtime.wants_content or "own_callbacks" in kwargs
+        self._attempts: list[Attempt] = []
+        self._body = b""
+        self._began = False
+        self._in_flight = False
+        self._start_ns = self._sent_ns = runtime.clock.mono_ns()
+        self._sent_at_ns = 0
+        self._away_ns = 0
+        self._wait_s = self._waited_s = 0.0
+        self._target: Target | None = None
+        self._reason = "first"
+
+    # -- on the way
+
+    def attempting(self, target: Target) -> None:
+        """It is this target's turn."""
+        self._target = target
+        self._sent_ns = self.runtime.clock.mono_ns()
+
+    def sending(self, request: WireRequest) -> None:
+        """The attempt is about to be sent; before the first one the call begins."""
+        if not self._began:
+            self._body = request.body
+            self._begin()
+        self._in_flight = True
+        self._sent_at_ns = self.runtime.clock.wall_ns()
+        self._sent_ns = self.runtime.clock.mono_ns()
+
+    def received(self) -> None:
+        """Control is back from the network, with an answer or an error."""
+        self._away_ns += self.runtime.clock.mono_ns() - self._sent_ns
+
+    def waited(self, seconds: float, reason: str) -> None:
+        """The pause before the next attempt, and why there is one."""
+        self._wait_s, self._reason = seconds, reason
+        self._waited_s += seconds
+
+    def attempt_failed(self, error: APIError, retry_in_s: float | None) -> None:
+        """The attempt failed and another follows."""
+        attempt = self._attempt(*self._lost(error), error)
+        self._in_flight = False
+        self._attempts.append(attempt)
+        event = AttemptFailed(
+            id=self.runtime.ids(),
+            at_ns=self.runtime.clock.wall_ns(),
+            call=self.facts,
+            attempt=attempt,
+            retry_in_s=retry_in_s,
+        )
+        self.runtime.publish(event, 0)
+
+    # -- the ends
+
+    def succeeded(self, completion: Completion, meter: Meter, answer_bytes: int) -> None:
+        """A plain answer came, whole."""
+        chars, size = (0, 0) if meter.usage or meter.problem else _answer_size(completion)
+        seen = Delivered(meter=meter, output_chars=chars, output_bytes=size, completion=completion)
+        self._end(CallSucceeded, seen, *self._metered(seen, whole=True), answer_bytes=answer_bytes)
+
+    def stream_completed(self, seen: Delivered) -> None:
+        """A stream was read to its end."""
+        self._end(StreamCompleted, seen, *self._metered(seen, whole=True), answer_bytes=seen.output_bytes)
+
+    def stream_cancelled(self, seen: Delivered) -> None:
+        """A stream's reader stopped: a completed stream if it had received anything, else a cancelled call."""
+        metered = self._metered(seen, whole=False)
+        if not seen.received:
+            self._end(CallFailed, seen, *metered, error=Cancelled())
+        else:
+            self._end(StreamCompleted, seen, *metered, answer_bytes=seen.output_bytes, finish="cancelled")
+
+    def stream_failed(self, error: BaseException, seen: Delivered) -> None:
+        """A stream broke; what it had delivered is counted."""
+        self._end(CallFailed, seen, *self._metered(seen, whole=False), error=error, answer_bytes=seen.output_bytes)
+
+    def failed(self, error: BaseException) -> None:
+        """The call ends in an error before an answer was read."""
+        self._end(CallFailed, NOTHING, *self._lost(error), error=error)
+
+    def aborted(self, error: BaseException) -> None:
+        """The flow was interrupted: cancelled by its caller, or by something nobody foresaw."""
+        self.failed(error if isinstance(error, Exception) else Cancelled())
+
+    # -- what the caller sees of it
+
+    def usage_shown(self) -> CompletionUsage | None:
+        """The usage of the ended call in OpenAI's shape, with its cost."""
+        if self.end is None or self.end.usage is None:
+            return None
+        usage = completion_usage(self.end.usage, anthropic_keys=self.end.call.provider == "anthropic")
+        total = self.end.cost.total
+        usage.cost = None if total is None else float(total)
+        return usage
+
+    def sign(self, completion: Completion, headers: Mapping[str, str]) -> None:
+        """Attach to an answer what is known about it beyond OpenAI's format, and usage that we had to count."""
+        if completion.usage is None:
+            completion.usage = self.usage_shown()
+        end = self.end
+        latency_ms = None if end is None else end.latency_s * 1e3
+        completion.__dict__["_response_ms"] = latency_ms
+        completion.__dict__["_hidden_params"] = {**self.hidden_params(headers), "_response_ms": latency_ms}
+
+    def hidden_params(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """The `_hidden_params` of existing code. The cost is a float or None there, exact under `cost`."""
+        target, end = self._target, self.end
+        cost = end.cost if end is not None else None
+        return {
+            "custom_llm_provider": target.deployment.provider if target else None,
+            "litellm_call_id": self.facts.call_id,
+            "api_base": target.deployment.api_base if target else None,
+            "model_id": target.deployment.id or None if target else None,
+            "litellm_model_name": self.facts.model_requested,
+            "provider_response_model": end.response_model if end is not None else None,
+            "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
+            "cost": cost,
+            "additional_headers": _additional(headers),
+            "cache_hit": None,
+        }
+
+    # -- how
+
+    def _begin(self) -> None:
+        self._began = True
+        if self._target is not None:
+            self.facts = _located(self.facts, self._target, len(self._body))
+        event = CallStarted(
+            id=self.runtime.ids(),
+            at_ns=self.facts.at_ns,
+            call=self.facts,
+            content=self._content(None) if self._shows_content else None,
+        )
+        self.runtime.publish(event, len(self._body))
+
+    def _metered(self, seen: Delivered, *, whole: bool) -> "Metered":
+        """The provider's count of a whole answer; else ours, which never exceeds what was delivered and sent."""
+        meter = seen.meter
+        if meter.problem:
+            return None, "none", Cost(status="invalid_usage", reason=meter.problem, reported=meter.reported)
+        if whole and meter.usage is not None:
+            return meter.usage, "provider", self._price(meter.usage, meter)
+        count, most = counted_usage(self._asked(), seen.output_chars, seen.output_bytes, meter.usage)
+        return count, "counted", estimated(lambda usage: self._price(usage, meter), count, most)
+
+    def _lost(self, error: BaseException) -> "Metered":
+        """A request that got no answer. In flight, it may be charged for: at least nothing, at most its prompt."""
+        nobody_knows = isinstance(error, Cancelled) or (isinstance(error, APIConnectionError) and error.sent)
+        if not (self._in_flight and nobody_knows):
+            return None, "none", Cost(status="no_usage", reason="no answer that is charged for")
+        count, source, cost = self._metered(NOTHING, whole=False)
+        return count, source, msgspec.structs.replace(cost, low=None if cost.total is None else Decimal(0))
+
+    def _asked(self) -> Call:
+        return self._target.call if self._target is not None else self.call
+
+    def _end(
+        self,
+        kind: type[CallSucceeded] | type[StreamCompleted] | type[CallFailed],
+        seen: Delivered,
+        usage: Usage | None,
+        source: UsageSource,
+        cost: Cost,
+        *,
+        answer_bytes: int = 0,
+        finish: str = "",
+        error: BaseException | None = None,
+    ) -> None:
+        if self.end is not None:
+            return
+        if not self._began:
+            self._begin()
+        attempts = (*self._attempts, self._attempt(usage, source, cost, error))
+        rt, completion, meter = self.runtime, seen.completion, seen.meter
+        whole_ns = rt.clock.mono_ns() - self._start_ns
+        choice = completion.choices[0] if completion is not None and completion.choices else None
+        self.end = kind(
+            id=rt.ids(),
+            at_ns=rt.clock.wall_ns(),
+            call=self.facts,
+            usage=usage if len(attempts) == 1 else add_usages(attempts, usage),
+            usage_source=source,
+            usage_problem=meter.problem,
+            raw_usage=meter.raw,
+            cost=cost if len(attempts) == 1 else add_costs(attempts, cost),
+            attempts=attempts,
+            finish_reason=finish or (choice.finish_reason or "" if choice is not None else ""),
+            response_id=completion.id if completion is not None else "",
+            response_model=completion.model or "" if completion is not None else "",
+            service_tier=meter.service_tier,
+            latency_s=whole_ns / 1e9,
+            time_to_first_chunk_s=None if seen.first_chunk_ns is None else (seen.first_chunk_ns - self._sent_ns) / 1e9,
+            overhead_s=max(0.0, (whole_ns - self._away_ns) / 1e9 - self._waited_s),
+            retry_wait_s=self._waited_s,
+            answer_bytes=answer_bytes,
+            error=None if error is None else error_facts(error),
+            content=self._content(completion, error),
+        )
+        rt.publish(self.end, len(self._body) + answer_bytes)
+
+    def _content(self, completion: Completion | None, error: BaseException | None = None) -> Content:
+        """References for the writer (which hashes the body) and, where somebody wants them, for callbacks."""
+        if not self._shows_content:
+            return Content(request_body=self._body)
+        return Content(
+            messages=list(self.call.messages),
+            completion=completion.copy() if completion is not None else None,
+            request_body=self._body,
+            kwargs={**self._kwargs, "exception": error},
+        )
+
+    def _price(self, usage: Usage, meter: Meter) -> Cost:
+        target = self._target
+        if target is None:
+            return Cost(status="unpriced", reason="no deployment was reached")
+        where = target.deployment
+        cost = self.runtime.prices.price(
+            where.base_model or where.model,
+            usage,
+            provider=where.provider,
+            at=self.facts.at_ns,
+            service_tier=meter.service_tier or target.call.params.get("service_tier"),
+            region=where.region or None,
+        )
+        return cost if meter.reported is None else msgspec.structs.replace(cost, reported=meter.reported)
+
+    def _attempt(self, usage: Usage | None, source: UsageSource, cost: Cost, error: BaseException | None) -> Attempt:
+        target = self._target
+        where = target.deployment if target is not None else None
+        return Attempt(
+            number=len(self._attempts) + 1,
+            provider=where.provider if where else self.facts.provider,
+            model=where.model if where else self.facts.model,
+            api_base=where.api_base if where else "",
+            deployment=where.id if where else "",
+            status="success" if error is None else "failure",
+            at_ns=self._sent_at_ns or self.facts.at_ns,
+            latency_s=(self.runtime.clock.mono_ns() - self._sent_ns) / 1e9,
+            wait_s=self._wait_s,
+            usage=usage,
+            cost=cost,
+            billable=_billable(error, usage, source),
+            error=None if error is None else error_facts(error),
+            reason=self._reason,
+        )
+
+
+Metered = tuple[Usage | None, UsageSource, Cost]
+
+
+class Cancelled(Exception):
+    """Stands for the caller's own cancellation in a `CallFailed`; never raised to anyone."""
+
+
+def error_facts(error: BaseException) -> ErrorFacts:
+    """An exception as an event tells it."""
+    if isinstance(error, Cancelled):
+        return ErrorFacts(error_class="cancelled", message="cancelled by the caller before anything was received")
+    if not isinstance(error, APIError):
+        return ErrorFacts(error_class=type(error).__name__, message=str(error)[:MESSAGE_LIMIT])
+    return ErrorFacts(
+        error_class=type(error).__name__,
+        message=error.message[:MESSAGE_LIMIT],
+        http_status=error.status_code,
+        code=error.code or "",
+        request_id=error.request_id or "",
+        retryable=retryable(error),
+    )
+
+
+def _billable(error: BaseException | None, usage: Usage | None, source: UsageSource) -> bool | None:
+    if error is None or source == "provider":
+        return True
+    return None if usage is not None else False
+
+
+def _additional(headers: Mapping[str, str]) -> dict[str, str]:
+    """The provider's headers, prefixed, and its rate-limit headers under their own names too."""
+    shown = {f"llm_provider-{name}": value for name, value in headers.items()}
+    shown.update((name, value) for name, value in headers.items() if name.startswith("x-ratelimit-"))
+    return shown
+
+
+def _located(facts: CallFacts, target: Target, prompt_bytes: int) -> CallFacts:
+    where = target.deployment
+    return msgspec.structs.replace(
+        facts,
+        provider=where.provider,
+        model=where.model,
+        deployment=where.id,
+        region=where.region,
+        api_base=where.api_base,
+        prompt_bytes=prompt_bytes,
+    )
+
+
+def _answer_size(completion: Completion) -> tuple[int, int]:
+    """Characters and bytes of what the model wrote, for answers that came without usage."""
+    texts: list[str] = []
+    for choice in completion.choices:
+        message = choice.message
+        texts += [message.content or "", message.reasoning_content or ""]
+        texts += [call.function.arguments for call in message.tool_calls or () if call.function]
+    whole = "".join(texts)
+    return len(whole), len(whole.encode("utf-8", "surrogatepass"))

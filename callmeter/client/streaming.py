@@ -1,0 +1,264 @@
+"""A stream being read: bytes in, chunks out, and an end event whatever becomes of it.
+
+`StreamCore` does no I/O. `Stream` and `AsyncStream` are the same reader over it, once for each kind of caller.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from callmeter.client.codecs.base import Codec, Frame
+from callmeter.client.fold import Fold
+from callmeter.client.framing import NDJSON, SSE
+from callmeter.client.plan import Target
+from callmeter.client.recorder import Delivered, Recorder
+from callmeter.errors import APIError, Timeout, as_openai
+from callmeter.shapes import Chunk, Completion, StreamChoice
+
+
+class StreamCore:
+    """Folds one answer's bytes into chunks for the reader and one completion for the account."""
+
+    def __init__(
+        self, opened: Any, codec: Codec, target: Target, recorder: Recorder, deadline_ns: int | None = None
+    ) -> None:
+        self.opened = opened
+        self.target = target
+        self.recorder = recorder
+        self.ended = False
+        self._framing = SSE() if codec.framing == "sse" else NDJSON()
+        self._decoder = codec.decoder(target.call, target.deployment)
+        self._fold = Fold()
+        self._shows_usage = target.call.include_usage
+        self._mono_ns = recorder.runtime.clock.mono_ns
+        self._deadline_ns = deadline_ns
+        self._first_chunk_ns: int | None = None
+        self._chunk: Chunk | None = None
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that these bytes complete. Raises `APIError` after publishing the end."""
+        chunks: list[Chunk] = []
+        try:
+            if self._deadline_ns is not None and self._mono_ns() > self._deadline_ns:
+                raise Timeout(f"the call took longer than total_timeout={self.target.call.total_timeout_s} s")
+            for frame in self._framing.feed(data):
+                self._take(frame, chunks)
+        except APIError as error:
+            raise self.fail(error) from error
+        return chunks
+
+    def finish(self) -> list[Chunk]:
+        """The body is over: the chunks still owed, the usage chunk last. Publishes the end, good or bad."""
+        chunks: list[Chunk] = []
+        try:
+            for frame in self._framing.close():
+                self._take(frame, chunks)
+            self._show(self._decoder.finish(), chunks)
+        except APIError as error:
+            raise self.fail(error) from error
+        self._complete(cancelled=False)
+        if self._shows_usage and self._chunk is not None:
+            chunks.append(self._usage_chunk(self._chunk))
+        return chunks
+
+    def fail(self, error: APIError) -> APIError:
+        """The stream broke: publish `CallFailed` with what had come. Returns the error to raise."""
+        where = self.target.deployment
+        error.llm_provider, error.model = error.llm_provider or where.provider, error.model or where.model
+        if not self.ended:
+            self.ended = True
+            self.recorder.stream_failed(error, self._delivered())
+        return as_openai(error)
+
+    def cancel(self) -> None:
+        """The reader stopped: publish the end with what it had received. Does nothing after an end."""
+        self._complete(cancelled=True)
+
+    @property
+    def completion(self) -> Completion:
+        """What has come so far, as one answer."""
+        return self._fold.completion()
+
+    def _take(self, frame: Frame, chunks: list[Chunk]) -> None:
+        self._show(self._decoder.chunks(frame), chunks)
+
+    def _show(self, decoded: Sequence[Chunk], chunks: list[Chunk]) -> None:
+        for chunk in decoded:
+            self._fold.add(chunk)
+            self._chunk = chunk
+            if chunk.choices:
+                if self._first_chunk_ns is None and _says_something(chunk):
+                    self._first_chunk_ns = self._mono_ns()
+                chunk.usage = None
+                chunks.append(chunk)
+
+    def _complete(self, *, cancelled: bool) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        if cancelled:
+            self.recorder.stream_cancelled(self._delivered())
+        else:
+            self.recorder.stream_completed(self._delivered())
+
+    def _delivered(self) -> Delivered:
+        return Delivered(
+            meter=self._decoder.meter,
+            output_chars=self._fold.output_chars,
+            output_bytes=self._fold.output_bytes,
+            received=self._chunk is not None,
+            first_chunk_ns=self._first_chunk_ns,
+            completion=self._fold.completion(),
+        )
+
+    def _usage_chunk(self, last: Chunk) -> Chunk:
+        """The chunk a caller asked for with `include_usage`: one choice with an empty delta, as their loops expect."""
+        usage = self.recorder.usage_shown()
+        return Chunk(
+            id=last.id,
+            created=last.created,
+            model=last.model,
+            system_fingerprint=last.system_fingerprint,
+            choices=[StreamChoice()],
+            usage=usage,
+        )
+
+
+def _says_something(chunk: Chunk) -> bool:
+    delta = chunk.choices[0].delta
+    return bool(delta.content or delta.tool_calls or delta.reasoning_content or delta.refusal or delta.audio)
+
+
+class Stream:
+    """A streamed answer to read with `for chunk in …`. Closing it, or dropping it, ends the call.
+
+    Raises while iterating: `APIError` and its kin, mapped as for plain calls.
+    """
+
+    def __init__(self, core: StreamCore) -> None:
+        self._core = core
+        self._pieces = iter(core.opened)
+        self._ready: deque[Chunk] = deque()
+        self._over = False
+        self._hidden_params = core.recorder.hidden_params(core.opened.headers)
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Chunk:
+        ready = self._ready
+        while not ready:
+            if self._over:
+                raise StopIteration
+            self._pull()
+        return ready.popleft()
+
+    def close(self) -> None:
+        """Stop reading. What was received is billed to the call as cancelled; later calls do nothing."""
+        if not self._over:
+            self._over = True
+            self._ready.clear()
+            self._core.cancel()
+            self._core.opened.close()
+
+    def _pull(self) -> None:
+        core = self._core
+        try:
+            data = next(self._pieces, None)
+            if data is None:
+                self._over = True
+                self._ready.extend(core.finish())
+                core.opened.close()
+            else:
+                self._ready.extend(core.feed(data))
+        except APIError as error:
+            self._over = True
+            core.opened.close()
+            raise core.fail(error) from error.__cause__
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_over", True):
+            with contextlib.suppress(Exception):
+                self.close()
+
+
+class AsyncStream:
+    """A streamed answer to read with `async for chunk in …`. Closing it, dropping it or cancelling ends the call."""
+
+    def __init__(self, core: StreamCore) -> None:
+        import asyncio
+
+        self._core = core
+        self._pieces = core.opened.__aiter__()
+        self._ready: deque[Chunk] = deque()
+        self._over = False
+        self._loop = asyncio.get_running_loop()
+        self._hidden_params = core.recorder.hidden_params(core.opened.headers)
+
+    def __aiter__(self) -> "AsyncStream":
+        return self
+
+    async def __anext__(self) -> Chunk:
+        ready = self._ready
+        while not ready:
+            if self._over:
+                raise StopAsyncIteration
+            await self._pull()
+        return ready.popleft()
+
+    async def aclose(self) -> None:
+        """Stop reading. What was received is billed to the call as cancelled; later calls do nothing."""
+        if not self._over:
+            self._end_early()
+            await self._core.opened.aclose()
+
+    def _end_early(self) -> None:
+        self._over = True
+        self._ready.clear()
+        self._core.cancel()
+
+    async def _pull(self) -> None:
+        core = self._core
+        try:
+            try:
+                data = await self._pieces.__anext__()
+            except StopAsyncIteration:
+                self._over = True
+                self._ready.extend(core.finish())
+                await core.opened.aclose()
+            else:
+                self._ready.extend(core.feed(data))
+        except APIError as error:
+            self._over = True
+            failure = core.fail(error)
+            await core.opened.aclose()
+            raise failure from error.__cause__
+        except BaseException:
+            self._end_early()
+            await core.opened.aclose()
+            raise
+
+    async def __aenter__(self) -> "AsyncStream":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if getattr(self, "_over", True):
+            return
+        with contextlib.suppress(Exception):
+            self._end_early()
+            if not self._loop.is_closed():
+                closing = self._core.opened.aclose()
+                self._loop.call_soon_threadsafe(lambda: self._loop.create_task(closing))

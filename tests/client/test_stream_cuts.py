@@ -1,0 +1,130 @@
+"""A stream may break at any byte: there is one end event each time, and what it costs never exceeds what it could."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from callmeter.client import codecs, flow
+from callmeter.client.drive import drive
+from callmeter.client.estimate import counted_usage
+from callmeter.client.plan import Plan, Target
+from callmeter.client.recorder import Recorder
+from callmeter.client.streaming import Stream
+from callmeter.errors import APIConnectionError, APIError
+from callmeter.events.model import CallFacts, CallFailed, CallStarted, Event, StreamCompleted
+from callmeter.runtime import Runtime
+from callmeter.testing import FixedClock, FixedIds
+from tests.golden_cases import Case, load_cases
+
+CASES = [case for codec in ("openai_chat", "anthropic", "ollama") for case in load_cases(codec, stream=True)]
+GOOD = [case for case in CASES if case.error is None]
+
+NOW_NS = 1_790_000_000_000_000_000
+"""An instant at which all three models have a price."""
+
+PRICED = {
+    "openai_chat": ("openai", "gpt-4o"),
+    "anthropic": ("anthropic", "claude-sonnet-4-5"),
+    "ollama": ("ollama", "llama3.2"),
+}
+
+
+class Cut:
+    """An answer that ends after its bytes: in good order, or with the connection lost."""
+
+    status = 200
+
+    def __init__(self, body: bytes, lost: bool) -> None:
+        self.headers: dict[str, str] = {}
+        self.closed = 0
+        self._body, self._lost = body, lost
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._body:
+            yield self._body
+        if self._lost:
+            raise APIConnectionError("the connection was lost on purpose")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Wire:
+    """A transport whose every answer is the same."""
+
+    def __init__(self, answer: Cut) -> None:
+        self.answer = answer
+
+    def open(self, request: object) -> Cut:
+        return self.answer
+
+
+def streamed(case: Case, body: bytes, *, lost: bool) -> tuple[list[Event], APIError | None, Cut]:
+    """Read one answer through the whole flow: the events, the error raised, and the answer."""
+    answer, events = Cut(body, lost), list[Any]()
+    rt = Runtime(clock=FixedClock(wall_ns=NOW_NS), ids=FixedIds(), transport=Wire(answer))
+    rt.subscribe(events.append, inline=True)
+    provider, model = PRICED[case.deployment.codec]
+    where = msgspec.structs.replace(case.deployment, provider=provider, model=model)
+    facts = CallFacts(call_id=case.call.id, at_ns=rt.clock.wall_ns(), provider=provider, model=model, stream=True)
+    recorder = Recorder(case.call, facts, rt, {})
+    plan = Plan(targets=(Target(case.call, where),), max_retries=0)
+    try:
+        for _ in Stream(drive(flow.stream(plan, recorder), rt.transport, rt.sleep)):
+            pass
+    except APIError as error:
+        return events, error, answer
+    return events, None, answer
+
+
+@pytest.mark.parametrize("case", GOOD, ids=lambda case: f"{case.deployment.codec}-{case.name}")
+def test_cut_at_every_byte_a_stream_has_one_end_and_a_cost_within_its_bound(case: Case) -> None:
+    counted_before, cuts = -1, 0
+    for at in range(len(case.body)):
+        events, error, answer = streamed(case, case.body[:at], lost=True)
+        start, end = events
+        assert isinstance(start, CallStarted)
+        assert isinstance(end, CallFailed)
+        assert error is not None
+        assert answer.closed
+        cuts += 1
+        if end.usage_source == "none":
+            assert end.cost.status == "invalid_usage"
+            continue
+        assert end.usage is not None
+        assert end.cost.estimated
+        assert end.cost.total is not None
+        assert end.cost.low is not None
+        assert end.cost.high is not None
+        assert end.cost.low <= end.cost.total <= end.cost.high <= bound(case, end)
+        assert end.usage.output_tokens >= counted_before
+        counted_before = end.usage.output_tokens
+    assert cuts == len(case.body)
+
+
+def bound(case: Case, end: CallFailed) -> Decimal:
+    """The most it can cost: a token for each byte of the prompt and of the answer, at the dearest rate."""
+    provider, model = PRICED[case.deployment.codec]
+    most = counted_usage(case.call, len(case.body), len(case.body), None)[1]
+    inputs = max(most.input_tokens, end.usage.input_tokens if end.usage else 0)
+    found = Runtime().prices.bound(
+        model, input_tokens=inputs, output_tokens=most.output_tokens, provider=provider, at=NOW_NS
+    )
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.deployment.codec}-{case.name}")
+def test_a_whole_stream_ends_as_its_bytes_say(case: Case) -> None:
+    events, error, answer = streamed(case, case.body, lost=False)
+    assert [type(event) for event in events] == [CallStarted, StreamCompleted if case.error is None else CallFailed]
+    assert (None if error is None else type(error).__name__) == (case.error and case.error["class"])
+    assert answer.closed
+
+
+def test_the_cuts_cover_all_three_wires() -> None:
+    assert {case.deployment.codec for case in GOOD} == set(PRICED)
+    assert all(codecs.load(name).framing in ("sse", "ndjson") for name in PRICED)

@@ -1,0 +1,205 @@
+"""Golden wire cases: bytes as a provider sends them, with what they must decode to.
+
+A case is a folder `tests/golden/<codec>/<case>/`:
+
+    call.json         what was asked: `model`, `provider`, `messages`, and optionally `params`, `extra`, `stream`,
+                      `api_base`, `api_key`, `quirks`, `headers` (a call's) and `deployment_headers`
+    request.json      the body the codec must send (compared as JSON)
+    response.json     the answer's bytes, for a plain call; or
+    stream.txt        the body's bytes, for a streamed one
+    chunks.json       the chunks a stream must decode to, as `model_dump(exclude_none=True)`
+    completion.json   the whole answer, plain or folded from the chunks, as `model_dump()`
+    usage.json        the meter without its raw part: `usage`, `problem`, `service_tier`, `reported`
+    error.json        `{"class", "status_code", "code", "message"}` where the answer or the stream ends in an error
+
+`python -m tests.golden_cases CODEC CASE...` writes the expected files of a new case from what the code does now; read
+them against the provider's page before they are kept.
+"""
+
+import importlib
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from callmeter.client.codecs.base import Codec, Frame, Meter
+from callmeter.client.fold import Fold
+from callmeter.client.framing import NDJSON, SSE
+from callmeter.errors import APIError
+from callmeter.shapes import Chunk, Completion
+from callmeter.types import Call, Deployment, Secret
+from callmeter.wire import WireReply
+
+GOLDEN = Path(__file__).parent / "golden"
+
+CALL_ID = "187b2f0a3c4d5e6f0123456789abcdef"
+"""The id of every golden call; its first half is 2025-11-25T07:23:20Z in nanoseconds."""
+
+
+class Case(NamedTuple):
+    """One folder: what to ask, what came, and what it must become. A part the folder lacks is None."""
+
+    name: str
+    path: Path
+    call: Call
+    deployment: Deployment
+    request: Any
+    body: bytes
+    chunks: list[dict[str, Any]] | None
+    completion: dict[str, Any] | None
+    usage: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Decoded(NamedTuple):
+    """What became of an answer's bytes. `error` is what was raised, after the chunks that came before it."""
+
+    chunks: list[Chunk]
+    completion: Completion
+    meter: Meter
+    error: APIError | None
+
+    @property
+    def text(self) -> str:
+        """All content of the first choice."""
+        return (self.completion.choices[0].message.content or "") if self.completion.choices else ""
+
+
+def codec_named(name: str) -> Codec:
+    """The codec of the module `callmeter.client.codecs.<name>`."""
+    codec: Codec = importlib.import_module(f"callmeter.client.codecs.{name}").CODEC
+    return codec
+
+
+def load_cases(codec_name: str, *, stream: bool | None = None) -> list[Case]:
+    """The codec's cases by name; only streams or only plain answers if asked."""
+    cases = [load(path) for path in sorted((GOLDEN / codec_name).iterdir()) if (path / "call.json").exists()]
+    return [case for case in cases if stream is None or case.call.stream is stream]
+
+
+def load(path: Path) -> Case:
+    """The case in a folder."""
+    asked = json.loads((path / "call.json").read_bytes())
+    streamed = (path / "stream.txt").exists()
+    call = Call(
+        id=CALL_ID,
+        operation="chat",
+        model=f"{asked['provider']}/{asked['model']}",
+        messages=asked.get("messages", []),
+        params=asked.get("params", {}),
+        extra=asked.get("extra", {}),
+        stream=asked.get("stream", streamed),
+        headers=asked.get("headers", {}),
+    )
+    deployment = Deployment(
+        provider=asked["provider"],
+        model=asked["model"],
+        codec=path.parent.name,
+        api_base=asked.get("api_base", "https://provider.test/v1"),
+        api_key=Secret(asked["api_key"]) if "api_key" in asked else None,
+        headers=asked.get("deployment_headers", {}),
+        quirks=asked.get("quirks", {}),
+    )
+    body = path / ("stream.txt" if streamed else "response.json")
+    expected = {name: _json(path / f"{name}.json") for name in ("request", "chunks", "completion", "usage", "error")}
+    return Case(path.name, path, call, deployment, body=body.read_bytes() if body.exists() else b"", **expected)
+
+
+def split(body: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
+    """The body in pieces, cut at these offsets (those beyond its end are ignored)."""
+    at = sorted({0, len(body), *(cut for cut in cuts if 0 < cut < len(body))})
+    return (body[start:end] for start, end in itertools.pairwise(at))
+
+
+def frames(codec: Codec, body: bytes, cuts: Iterable[int] = ()) -> Iterator[Frame]:
+    """The body's frames, as the network's cuts let them arrive."""
+    framing = SSE() if codec.framing == "sse" else NDJSON()
+    for piece in split(body, cuts):
+        yield from framing.feed(piece)
+    yield from framing.close()
+
+
+def decode_stream(codec: Codec, call: Call, deployment: Deployment, body: bytes, cuts: Iterable[int] = ()) -> Decoded:
+    """A stream's body, arriving in pieces, as the flow would decode it. Any `APIError` is caught and kept."""
+    decoder, fold, chunks, error = codec.decoder(call, deployment), Fold(), list[Chunk](), None
+
+    def take(more: Sequence[Chunk]) -> None:
+        for chunk in more:
+            chunks.append(chunk)
+            fold.add(chunk)
+
+    try:
+        for frame in frames(codec, body, cuts):
+            take(decoder.chunks(frame))
+        take(decoder.finish())
+    except APIError as raised:
+        error = raised
+    return Decoded(chunks, fold.completion(), decoder.meter, error)
+
+
+def decode(case: Case, codec: Codec, cuts: Iterable[int] = ()) -> Decoded:
+    """The case's bytes decoded, streamed or plain."""
+    if case.call.stream:
+        return decode_stream(codec, case.call, case.deployment, case.body, cuts)
+    try:
+        answer = codec.response(WireReply(status=200, body=case.body), case.call, case.deployment)
+    except APIError as raised:
+        return Decoded([], Completion(), Meter(), raised)
+    return Decoded([], answer.completion, answer.meter, None)
+
+
+def shown(decoded: Decoded) -> dict[str, Any]:
+    """What was decoded in the form of the expected files, `{file stem: value}`; None where there is no such file."""
+    meter, error = decoded.meter, decoded.error
+    return {
+        "chunks": [chunk.model_dump(exclude_none=True) for chunk in decoded.chunks] or None,
+        "completion": decoded.completion.model_dump() if decoded.chunks or error is None else None,
+        "usage": msgspec.to_builtins(
+            {name: getattr(meter, name) for name in ("usage", "problem", "service_tier", "reported")}
+        ),
+        "error": error and {"class": type(error).__name__, **_fields(error, "status_code", "code", "message")},
+    }
+
+
+def check(case: Case, codec: Codec, cuts: Iterable[int] = ()) -> None:
+    """The case decodes to exactly what its files say."""
+    got = shown(decode(case, codec, cuts))
+    for stem in ("error", "chunks", "completion", "usage"):
+        assert got[stem] == getattr(case, stem), f"{case.name}/{stem}.json"
+
+
+def sent_body(case: Case, codec: Codec) -> Any:
+    """The body the codec sends for the case's call."""
+    return json.loads(codec.request(case.call, case.deployment).body)
+
+
+def _fields(value: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_bytes()) if path.exists() else None
+
+
+def _write(path: Path) -> None:
+    """Writes the case's expected files from what the code does now."""
+    case, codec = load(path), codec_named(path.parent.name)
+    expected = {"request": sent_body(case, codec)} | (shown(decode(case, codec)) if case.body else {})
+    for stem, value in expected.items():
+        file = path / f"{stem}.json"
+        file.unlink(missing_ok=True)
+        if value is not None:
+            file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    codec_name, *names = sys.argv[1:]
+    for name in names or sorted(path.name for path in (GOLDEN / codec_name).iterdir()):
+        _write(GOLDEN / codec_name / name)
