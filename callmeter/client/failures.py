@@ -43,10 +43,6 @@ CLASSES: Mapping[int, type[APIError]] = {
 
 STATUS_OF: Mapping[str, int] = {
     "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "exceed_context_size_error": 400,
-    "content_filter": 400,
-    "content_policy_violation": 400,
     "authentication": 401,
     "authentication_error": 401,
     "authorized_error": 401,
@@ -78,8 +74,6 @@ STATUS_OF: Mapping[str, int] = {
     "1004": 401,
     "1008": 402,
     "1013": 500,
-    "1026": 400,
-    "1027": 400,
     "1039": 429,
     "2013": 400,
 }
@@ -280,6 +274,8 @@ def _status_within(payload: Any, told: Told) -> int:
     for value in (told.code, *(box.get(key) for box in boxes for key in _STATUS_KEYS)):
         if _HTTP_ERROR.fullmatch(str(value)):
             return int(str(value))
+    if told.names & (CONTEXT_CODES | POLICY_CODES):
+        return 400
     for name in (told.code, told.type, *sorted(told.names)):
         if name is not None and name in STATUS_OF:
             return STATUS_OF[name]

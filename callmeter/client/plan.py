@@ -11,7 +11,7 @@ MAX_SERVER_DELAY_S = 120.0
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 8.0
 
-RETRYABLE_STATUSES = frozenset({408, 409, 429})
+RETRYABLE_STATUSES = frozenset({408, 409, 429, 498})
 
 
 class Target(Struct, frozen=True):

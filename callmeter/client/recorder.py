@@ -238,7 +238,7 @@ class Recorder:
         self.end = kind(
             id=rt.ids(),
             at_ns=rt.clock.wall_ns(),
-            call=self.facts,
+            call=self.facts if self._target is None else _located(self.facts, self._target, len(self._body)),
             usage=usage if len(attempts) == 1 else add_usages(attempts, usage),
             usage_source=source,
             usage_problem=meter.problem,

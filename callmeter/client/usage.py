@@ -47,6 +47,8 @@ def required(raw: Any, path: str) -> int:
 
 def at(raw: Any, path: str) -> Any:
     """The value at a dotted path through nested objects; None where it ends early."""
+    if "." not in path:
+        return raw.get(path) if isinstance(raw, dict) else None
     for name in path.split("."):
         if not isinstance(raw, dict):
             return None

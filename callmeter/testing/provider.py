@@ -131,6 +131,11 @@ class FakeProvider:
         self.port: int = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stopping.wait()
+        # A connection accepted in this very round is set up in the next few, and asyncio loses it if the server is
+        # closed before that: so first accept no more, then wait those rounds, then close.
+        self._loop.remove_reader(server.sockets[0])
+        for _ in range(4):
+            await asyncio.sleep(0)
         server.close()
         for connection in list(self._connections):
             connection.hang_up()

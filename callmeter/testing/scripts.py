@@ -88,11 +88,11 @@ class Script(Struct, frozen=True, kw_only=True):
     answer: Answer
     headers: tuple[tuple[str, str], ...] = ()
     stall: Literal["", "headers", "chunk"] = ""
-    """Fall silent before the headers, or before the piece `stall_at`, until released, the client leaves or `stall_s` are over."""
+    """Fall silent before the headers or the piece `stall_at`: for `stall_s`, until released, or the client leaves."""
     stall_at: int = 0
     stall_s: float | None = None
     cut_after_bytes: int | None = None
-    """Hang up after this many bytes of the body; 0 with a stall of no length: before the headers."""
+    """Hang up after this many bytes of the body."""
     cut_before_headers: bool = False
     reset: bool = False
     """Hang up with a reset instead of an orderly end."""

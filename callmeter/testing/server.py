@@ -53,9 +53,12 @@ class Connection(asyncio.Protocol):
         self._host.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._delivery is not None:
+        if self._delivery is None:
+            self._host.left(self)
+        else:
+            # It gives its account first: whoever sees the client gone may ask for it.
+            self._delivery.add_done_callback(lambda _: self._host.left(self))
             self._delivery.cancel()
-        self._host.left(self)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -139,6 +142,8 @@ class Connection(asyncio.Protocol):
                 if script.pause_s and at > script.pause_from:
                     await asyncio.sleep(script.pause_s)
                 await self._writable.wait()
+                if self._transport.is_closing():
+                    return
                 pieces, size = pieces + unit.whole_piece, size + unit.body_bytes
                 if at == last:
                     self._host.answered(_part(whole, pieces, size))

@@ -4,7 +4,6 @@ One of ours is used where the environment names a proxy: httpx knows the rules f
 timeouts are per read, so a total is looked at between reads; a read alone lasts no longer than what is left of it.
 """
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -12,14 +11,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from callmeter.errors import APIConnectionError
 from callmeter.transport.bodies import ACCEPTED
 from callmeter.transport.deadlines import Deadline
 from callmeter.transport.failures import bad_header, bad_url, broken, no_connection
 from callmeter.transport.httpx2 import IDLE_CONNECTIONS, IDLE_S, joined
-from callmeter.transport.streams import OpenedAsyncStream, OpenedStream
+from callmeter.transport.loops import PerLoop
+from callmeter.transport.streams import Head, OpenedAsyncStream, OpenedStream
 from callmeter.wire import WireReply, WireRequest
 
 
@@ -56,14 +55,11 @@ class BorrowedTransport:
                 raise explained from None
             raise
         return OpenedStream(
+            _head(request, response, deadline),
             _pieces(response, deadline),
-            response.close,
-            url=request.url,
-            status=response.status_code,
-            headers=joined(response.headers.raw),
-            deadline=deadline,
-            explain=explain,
+            release=response.close,
             abort=_Aborter(response),
+            explain=explain,
         )
 
 
@@ -101,14 +97,11 @@ class BorrowedAsyncTransport:
                 raise explained from None
             raise
         return OpenedAsyncStream(
+            _head(request, response, deadline),
             _async_pieces(response, deadline),
-            response.aclose,
-            url=request.url,
-            status=response.status_code,
-            headers=joined(response.headers.raw),
-            deadline=deadline,
-            explain=explain,
+            release=response.aclose,
             abort=_Aborter(response),
+            explain=explain,
         )
 
 
@@ -148,31 +141,24 @@ class OwnAsyncClients:
 
     def __init__(self, max_reply_bytes: int) -> None:
         self._max_reply_bytes = max_reply_bytes
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, BorrowedAsyncTransport] = WeakKeyDictionary()
+        self._clients = PerLoop(self._make, lambda mine: mine._client.aclose())
 
     async def send(self, request: WireRequest) -> WireReply:
         """The whole answer."""
-        return await self._here().send(request)
+        return await (await self._clients.get()).send(request)
 
     async def open(self, request: WireRequest) -> OpenedAsyncStream:
         """The head of the answer, and its body to be read."""
-        return await self._here().open(request)
+        return await (await self._clients.get()).open(request)
 
     async def aclose(self) -> None:
         """Close this loop's connections. A later call opens new ones."""
-        mine = self._clients.pop(asyncio.get_running_loop(), None)
-        if mine is not None:
-            await mine._client.aclose()
+        await self._clients.aclose()
 
-    def _here(self) -> BorrowedAsyncTransport:
-        loop = asyncio.get_running_loop()
-        mine = self._clients.get(loop)
-        if mine is None:
-            import httpx2
+    def _make(self) -> BorrowedAsyncTransport:
+        import httpx2
 
-            mine = BorrowedAsyncTransport(httpx2.AsyncClient(limits=_limits()), self._max_reply_bytes)
-            self._clients[loop] = mine
-        return mine
+        return BorrowedAsyncTransport(httpx2.AsyncClient(limits=_limits()), self._max_reply_bytes)
 
 
 def _limits() -> Any:
@@ -206,6 +192,11 @@ def _built(client: Any, package: ModuleType, request: WireRequest, deadline: Dea
     return client.build_request(request.method, request.url, content=request.body, headers=headers, timeout=timeout)
 
 
+def _head(request: WireRequest, response: Any, deadline: Deadline) -> Head:
+    headers = joined(response.headers.raw)
+    return Head(url=request.url, status=response.status_code, headers=headers, deadline=deadline)
+
+
 def _bound_reads(response: Any, deadline: Deadline) -> None:
     # The client looks this up when the body is first read.
     deadline.begin("between chunks")
@@ -214,13 +205,20 @@ def _bound_reads(response: Any, deadline: Deadline) -> None:
 
 def _pieces(response: Any, deadline: Deadline) -> Iterator[bytes]:
     _bound_reads(response, deadline)
-    yield from response.iter_raw()
+    for piece in response.iter_raw():
+        if deadline.passed:
+            raise deadline.timeout(str(response.url))
+        yield piece
+        deadline.begin("between chunks")
 
 
 async def _async_pieces(response: Any, deadline: Deadline) -> AsyncIterator[bytes]:
     _bound_reads(response, deadline)
     async for piece in response.aiter_raw():
+        if deadline.passed:
+            raise deadline.timeout(str(response.url))
         yield piece
+        deadline.begin("between chunks")
 
 
 class _Aborter:

@@ -12,10 +12,13 @@ from callmeter.types import Timeouts
 Phase = Literal["connect", "first byte", "between chunks"]
 
 
+_TIMERS_ARE_EARLY_S = 0.002
+
+
 class Deadline:
     """The instant by which the present phase of one attempt must be over."""
 
-    __slots__ = ("_at", "_phase_at", "_times", "_total_at", "phase")
+    __slots__ = ("_at", "_times", "_total_at", "phase")
 
     def __init__(self, times: Timeouts) -> None:
         self._times = times
@@ -26,8 +29,7 @@ class Deadline:
         """Enter a phase; its time runs from now."""
         self.phase: Phase = phase
         seconds = self._seconds(phase)
-        self._phase_at = math.inf if seconds is None else monotonic() + seconds
-        self._at = min(self._phase_at, self._total_at)
+        self._at = self._total_at if seconds is None else min(monotonic() + seconds, self._total_at)
 
     def mark(self, phase: Phase) -> None:
         """Say which phase this is, without giving it time of its own."""
@@ -44,11 +46,11 @@ class Deadline:
     @property
     def passed(self) -> bool:
         """Whether the phase has taken too long."""
-        return monotonic() >= self._at
+        return monotonic() + _TIMERS_ARE_EARLY_S >= self._at
 
     def timeout(self, url: str) -> Timeout:
         """The error for this phase having taken too long."""
-        if self._total_at <= self._phase_at:
+        if monotonic() + _TIMERS_ARE_EARLY_S >= self._total_at:
             return Timeout(
                 f"{host_of(url)} had not answered in full within {self._times.total_s:g} s (total); "
                 "raise timeout= if its answers take that long"

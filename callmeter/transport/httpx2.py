@@ -4,15 +4,11 @@ Those cost as much again as the pool itself. Where the environment names a proxy
 it knows the rules for choosing one.
 """
 
-import asyncio
-import gc
 import os
 import ssl
-import warnings
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import httpcore2
 
@@ -20,8 +16,9 @@ from callmeter.errors import APIConnectionError
 from callmeter.transport.bodies import ACCEPTED
 from callmeter.transport.deadlines import Deadline, current
 from callmeter.transport.failures import bad_header, bad_url, broken, no_connection
+from callmeter.transport.loops import PerLoop
 from callmeter.transport.sockets import AsyncBackend, SyncBackend
-from callmeter.transport.streams import OpenedAsyncStream, OpenedStream
+from callmeter.transport.streams import Head, OpenedAsyncStream, OpenedStream
 from callmeter.wire import WireReply, WireRequest
 
 IDLE_CONNECTIONS = 100
@@ -82,15 +79,13 @@ class Httpx2Transport:
             if explained := explain(error, request.url, deadline):
                 raise explained from None
             raise
+        deadline.begin("between chunks")
         return OpenedStream(
+            Head(url=request.url, status=response.status, headers=joined(response.headers), deadline=deadline),
             iter(cast("Any", response.stream)),
-            response.close,
-            url=request.url,
-            status=response.status,
-            headers=joined(response.headers),
-            deadline=deadline,
-            explain=explain,
+            release=response.close,
             abort=response.extensions["network_stream"].abort,
+            explain=explain,
         )
 
     def _pool_here(self) -> httpcore2.ConnectionPool:
@@ -108,7 +103,7 @@ class AsyncHttpx2Transport:
 
     def __init__(self, max_reply_bytes: int) -> None:
         self._max_reply_bytes = max_reply_bytes
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
+        self._pools = PerLoop(_async_pool, httpcore2.AsyncConnectionPool.aclose)
 
     async def send(self, request: WireRequest) -> WireReply:
         """The whole answer."""
@@ -125,13 +120,11 @@ class AsyncHttpx2Transport:
 
     async def aclose(self) -> None:
         """Close this loop's connections. A later call opens new ones."""
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.aclose()
+        await self._pools.aclose()
 
     async def _open(self, request: WireRequest, deadline: Deadline) -> OpenedAsyncStream:
         wire = _request(request)
-        pool = await self._pool_here()
+        pool = await self._pools.get()
         current.set(deadline)
         try:
             response = await pool.handle_async_request(wire)
@@ -139,60 +132,18 @@ class AsyncHttpx2Transport:
             if explained := explain(error, request.url, deadline):
                 raise explained from None
             raise
+        deadline.begin("between chunks")
         return OpenedAsyncStream(
+            Head(url=request.url, status=response.status, headers=joined(response.headers), deadline=deadline),
             aiter(cast("Any", response.stream)),
-            response.aclose,
-            url=request.url,
-            status=response.status,
-            headers=joined(response.headers),
-            deadline=deadline,
-            explain=explain,
+            release=response.aclose,
             abort=response.extensions["network_stream"].abort,
+            explain=explain,
         )
 
-    async def _pool_here(self) -> httpcore2.AsyncConnectionPool:
-        loop = asyncio.get_running_loop()
-        found = self._pools.get(loop)
-        if found is None:
-            self._forget_closed_loops()
-            found = self._pools[loop] = _LoopPool()
-            await found.tie_to_loop()
-        return found.pool
 
-    def _forget_closed_loops(self) -> None:
-        for loop, pool in list(self._pools.items()):
-            if loop.is_closed():
-                del self._pools[loop]
-                pool.forget()
-
-
-class _LoopPool:
-    """One loop's pool. It is closed with the loop: `asyncio.run` closes generators that are still open."""
-
-    def __init__(self) -> None:
-        self._backend = AsyncBackend()
-        self.pool = httpcore2.AsyncConnectionPool(network_backend=self._backend, **_pool_options())
-
-    async def tie_to_loop(self) -> None:
-        self._tie = self._close_at_end()
-        await anext(self._tie)
-
-    async def _close_at_end(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            await self.pool.aclose()
-
-    async def aclose(self) -> None:
-        await self._tie.aclose()
-
-    def forget(self) -> None:
-        """The loop was closed without its generators: let go of its transports, whose finalisers would each warn."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            if self._backend.forget():
-                # They refer to themselves, and until they are collected their sockets are open.
-                gc.collect()
+def _async_pool() -> httpcore2.AsyncConnectionPool:
+    return httpcore2.AsyncConnectionPool(network_backend=AsyncBackend(), **_pool_options())
 
 
 @lru_cache(maxsize=512)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from pyreqwest.client import SyncClient, SyncClientBuilder
-from pyreqwest.exceptions import BuilderError, ConnectError, RequestError, RequestTimeoutError
+from pyreqwest.exceptions import BuilderError, ConnectError, ReadTimeoutError, RequestError, RequestTimeoutError
 
 from callmeter.errors import APIConnectionError
 from callmeter.transport import ByteStream, Transport
@@ -141,7 +141,9 @@ def _explained(error: RequestError, url: str, deadline: Deadline) -> APIConnecti
     causes = error.details["causes"] or [{"message": error.message}]
     cause = causes[-1]["message"]
     if isinstance(error, RequestTimeoutError):
-        if not deadline.passed:
+        if isinstance(error, ReadTimeoutError):
+            deadline.mark("between chunks")
+        elif not deadline.passed:
             # Only the limit on connecting can have run out before ours.
             deadline.mark("connect")
         return deadline.timeout(url)

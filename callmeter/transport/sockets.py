@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any
-from weakref import WeakSet
 
 import httpcore2
 
@@ -45,6 +44,14 @@ def _connecting() -> Deadline | None:
     return deadline
 
 
+def _receiving() -> Deadline | None:
+    """The current deadline. Between chunks every wait has the whole of its time: what is bounded is silence."""
+    deadline = current.get()
+    if deadline is not None and deadline.phase == "between chunks":
+        deadline.begin("between chunks")
+    return deadline
+
+
 def _sending() -> None:
     deadline = current.get()
     if deadline is not None and deadline.phase == "connect":
@@ -59,7 +66,7 @@ class SyncStream(httpcore2.NetworkStream):
         self._corked: list[bytes] = []
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        deadline = current.get()
+        deadline = _receiving()
         if self._corked:
             # A server may answer and hang up before it has read everything; then its answer is what counts.
             with contextlib.suppress(httpcore2.WriteError):
@@ -204,12 +211,12 @@ class AsyncStream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     # What the pool asks
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        deadline = current.get()
         if self._corked:
             with contextlib.suppress(httpcore2.WriteError):
-                await self._flush(deadline, timeout)
+                await self._flush(current.get(), timeout)
         received = self._received
         if not received and not self._ended:
+            deadline = _receiving()
             self._readable = self._loop.create_future()
             try:
                 await self._until(self._readable, _left(deadline, timeout), httpcore2.ReadTimeout)
@@ -290,11 +297,6 @@ class AsyncStream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._ended = True
         _wake(self._readable)
 
-    def forget(self) -> bool:
-        """Let go of the transport of a loop that has been closed; whether there was one."""
-        held, self._transport = self._transport is not None, None
-        return held
-
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
             return self._ended or bool(self._received) or self._transport is None or self._transport.is_closing()
@@ -314,9 +316,6 @@ def _expire(future: "asyncio.Future[None]", late: type[httpcore2.TimeoutExceptio
 class AsyncBackend(httpcore2.AsyncNetworkBackend):
     """Connects on the running loop."""
 
-    def __init__(self) -> None:
-        self._streams: WeakSet[AsyncStream] = WeakSet()
-
     async def connect_tcp(
         self,
         host: str,
@@ -333,10 +332,4 @@ class AsyncBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
             raise httpcore2.ConnectError(_told(error)) from error
-        self._streams.add(stream)
         return stream
-
-    def forget(self) -> bool:
-        """Let go of the transports of a loop that has been closed; whether there were any."""
-        held = [stream.forget() for stream in self._streams]
-        return any(held)

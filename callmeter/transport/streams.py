@@ -2,6 +2,9 @@
 
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import NoReturn
+
+from msgspec import Struct
 
 from callmeter.errors import APIConnectionError
 from callmeter.transport.bodies import BadEncoding, Inflater, inflater_for
@@ -12,23 +15,23 @@ Explain = Callable[[Exception, str, Deadline], APIConnectionError | None]
 """What a library's exception means, given the URL and the deadline; None if it is none of ours."""
 
 
-class _Opened:
-    """What the sync and the async kind share."""
+class Head(Struct, frozen=True, kw_only=True):
+    """What is known of an answer before its body."""
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        status: int,
-        headers: Mapping[str, str],
-        deadline: Deadline,
-        explain: Explain,
-        abort: Callable[[], None],
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self._url = url
-        self._deadline = deadline
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    deadline: Deadline
+
+
+class _Opened:
+    """What the sync and the async kind share. `abort` wakes whoever waits for bytes, and needs no await."""
+
+    def __init__(self, head: Head, explain: Explain, abort: Callable[[], None]) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self._url = head.url
+        self._deadline = head.deadline
         self._explain = explain
         self._abort = abort
         self._closed = False
@@ -47,8 +50,16 @@ class _Opened:
 class OpenedStream(_Opened):
     """A sync `ByteStream`. `release` gives the connection back, or drops it if the body was not read to its end."""
 
-    def __init__(self, pieces: Iterator[bytes], release: Callable[[], None], **rest: object) -> None:
-        super().__init__(**rest)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        head: Head,
+        pieces: Iterator[bytes],
+        *,
+        release: Callable[[], None],
+        abort: Callable[[], None],
+        explain: Explain,
+    ) -> None:
+        super().__init__(head, explain, abort)
         self._pieces = pieces
         self._release = release
         self._reading = threading.Lock()
@@ -57,11 +68,9 @@ class OpenedStream(_Opened):
         try:
             inflater = self._inflater()
             if inflater is None:
-                while (piece := self._next()) is not None:
-                    if piece:
-                        yield piece
+                yield from self._arriving()
             else:
-                while (piece := self._next()) is not None:
+                for piece in self._arriving():
                     yield from inflater.feed(piece)
                 inflater.finish()
         except BadEncoding as error:
@@ -69,34 +78,33 @@ class OpenedStream(_Opened):
         finally:
             self.close()
 
-    def _next(self) -> bytes | None:
-        with self._reading:
+    def _arriving(self) -> Iterator[bytes]:
+        pieces, deadline, reading = self._pieces, self._deadline, self._reading
+        while True:
+            with reading:
+                if self._is_closed():
+                    raise closed_while_read(self._url)
+                current.set(deadline)
+                try:
+                    piece = next(pieces, None)
+                except BaseException as error:
+                    self._break(error)
+            # Looked at after letting go: whoever closes now either sees the lock free, or has set the flag before.
             if self._is_closed():
+                self._release()
                 raise closed_while_read(self._url)
-            piece = self._read_piece()
-        # Looked at after letting go: whoever closes now either sees the lock free, or has set the flag before.
-        if self._is_closed():
-            self._release()
-            raise closed_while_read(self._url)
-        if piece is not None and self._deadline.passed:
-            self.close()
-            raise self._deadline.timeout(self._url)
-        return piece
+            if piece is None:
+                return
+            yield piece
 
-    def _read_piece(self) -> bytes | None:
-        deadline = self._deadline
-        deadline.begin("between chunks")
-        current.set(deadline)
-        try:
-            return next(self._pieces, None)
-        except BaseException as error:
-            self._release()
-            if self._is_closed():
-                raise closed_while_read(self._url) from None
-            self._closed = True
-            if isinstance(error, Exception) and (explained := self._explain(error, self._url, deadline)):
-                raise explained from None
-            raise
+    def _break(self, error: BaseException) -> NoReturn:
+        self._release()
+        if self._is_closed():
+            raise closed_while_read(self._url) from None
+        self._closed = True
+        if isinstance(error, Exception) and (explained := self._explain(error, self._url, self._deadline)):
+            raise explained from None
+        raise error
 
     def read(self, limit: int = 1 << 20) -> bytes:
         """What is left of the body, at most `limit` bytes of it; closes the stream."""
@@ -141,19 +149,42 @@ class OpenedStream(_Opened):
 class OpenedAsyncStream(_Opened):
     """An `AsyncByteStream`. `release` gives the connection back, or drops it if the body was not read to its end."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], release: Callable[[], Awaitable[None]], **rest: object) -> None:
-        super().__init__(**rest)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        head: Head,
+        pieces: AsyncIterator[bytes],
+        *,
+        release: Callable[[], Awaitable[None]],
+        abort: Callable[[], None],
+        explain: Explain,
+    ) -> None:
+        super().__init__(head, explain, abort)
         self._pieces = pieces
         self._release = release
         self._reading = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces, deadline = self._pieces, self._deadline
         try:
             inflater = self._inflater()
-            while (piece := await self._next()) is not None:
+            while True:
+                if self._is_closed():
+                    raise closed_while_read(self._url)
+                current.set(deadline)
+                self._reading = True
+                try:
+                    piece = await anext(pieces, None)
+                except BaseException as error:
+                    await self._break(error)
+                finally:
+                    self._reading = False
+                if self._is_closed():
+                    await self._release()
+                    raise closed_while_read(self._url)
+                if piece is None:
+                    break
                 if inflater is None:
-                    if piece:
-                        yield piece
+                    yield piece
                 else:
                     for part in inflater.feed(piece):
                         yield part
@@ -164,34 +195,16 @@ class OpenedAsyncStream(_Opened):
         finally:
             await self.aclose()
 
-    async def _next(self) -> bytes | None:
-        if self._is_closed():
-            raise closed_while_read(self._url)
-        deadline = self._deadline
-        deadline.begin("between chunks")
-        current.set(deadline)
-        self._reading = True
-        try:
-            piece = await anext(self._pieces, None)
-        except BaseException as error:
-            # First without an await: a second cancellation could fall on the release.
-            self._abort()
-            await self._release()
-            if self._is_closed() and isinstance(error, Exception):
-                raise closed_while_read(self._url) from None
-            self._closed = True
-            if isinstance(error, Exception) and (explained := self._explain(error, self._url, deadline)):
-                raise explained from None
-            raise
-        finally:
-            self._reading = False
-        if self._is_closed():
-            await self._release()
-            raise closed_while_read(self._url)
-        if piece is not None and deadline.passed:
-            await self.aclose()
-            raise deadline.timeout(self._url)
-        return piece
+    async def _break(self, error: BaseException) -> NoReturn:
+        # First without an await: a second cancellation could fall on the release.
+        self._abort()
+        await self._release()
+        if self._is_closed() and isinstance(error, Exception):
+            raise closed_while_read(self._url) from None
+        self._closed = True
+        if isinstance(error, Exception) and (explained := self._explain(error, self._url, self._deadline)):
+            raise explained from None
+        raise error
 
     async def read(self, limit: int = 1 << 20) -> bytes:
         """What is left of the body, at most `limit` bytes of it; closes the stream."""

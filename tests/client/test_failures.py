@@ -247,6 +247,7 @@ def test_the_servers_word_on_retrying_goes_before_the_status_and_a_long_wait_bef
         ({"error": {"type": "server_error", "message": "m", "code": None}}, InternalServerError, 500),
         ({"error": {"code": "context_length_exceeded", "message": "m"}}, ContextWindowExceededError, 400),
         ({"error": {"message": "prompt is too long: 9 > 8"}}, ContextWindowExceededError, 400),
+        ({"error": {"code": "moderation_blocked", "message": "m"}}, ContentPolicyViolationError, 400),
         ({"error": "rate limit reached"}, RateLimitError, 429),
         ({"error": "unexpected EOF"}, InternalServerError, 500),
         ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, APIStatusError, 402),

@@ -68,13 +68,13 @@ def _usage(raw: Mapping[str, Any], names: Mapping[str, str]) -> Usage:
 def _parts(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for place, fields in COUNTS.items():
-        box = at(raw, place) if place else raw
+        box = raw if not place else raw.get(place) if "." not in place else at(raw, place)
         if isinstance(box, dict):
             for name, field in fields.items():
                 value = box.get(name)
                 if value is not None:
                     found[field] = checked(value, name)
-    for field in PARTS & names.keys():
+    for field in PARTS & names.keys() if names else ():
         value = count(raw, names[field])
         if value is not None:
             found[field] = value
@@ -86,10 +86,11 @@ PARTS = frozenset(field for fields in COUNTS.values() for field in fields.values
 
 def _units(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Decimal | int]:
     found: dict[str, Decimal | int] = {}
-    for path in SEARCHES:
-        searches = count(raw, path)
-        if searches:
-            found["search.web"] = searches
+    if "server_tool_use" in raw or "server_tool_use_details" in raw:
+        for path in SEARCHES:
+            searches = count(raw, path)
+            if searches:
+                found["search.web"] = searches
     for line, path in names.items():
         if line not in Usage.__struct_fields__ and (value := count(raw, path)):
             found[line] = value
@@ -98,7 +99,9 @@ def _units(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Decima
 
 def _reported(raw: Any) -> Decimal | None:
     """OpenRouter's `cost` and Perplexity's `cost.total_cost`, USD; with a caller's own key at OpenRouter both parts."""
-    cost = at(raw, "cost")
+    if not isinstance(raw, Mapping) or "cost" not in raw:
+        return None
+    cost = raw["cost"]
     cost = at(cost, "total_cost") if isinstance(cost, Mapping) else cost
     upstream = at(raw, "cost_details.upstream_inference_cost") if at(raw, "is_byok") is True else 0
     if not _is_money(cost):
@@ -127,6 +130,6 @@ def shown_usage(meter: Meter) -> CompletionUsage | None:
 def _add_told(details: PromptTokensDetails | CompletionTokensDetails | None, told: Any) -> None:
     if details is None or not isinstance(told, Mapping):
         return
-    for field in details.__struct_fields__:
-        if getattr(details, field) is None and type(told.get(field)) is int:
-            setattr(details, field, told[field])
+    for field, value in told.items():
+        if type(value) is int and field in details.__struct_fields__ and getattr(details, field) is None:
+            setattr(details, field, value)

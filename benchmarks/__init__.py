@@ -1,0 +1,1 @@
+"""What callmeter costs, measured against others; `python benchmarks/run.py`."""

@@ -1,0 +1,112 @@
+"""What calls cost, by model, provider, user, project, tag, day and more.
+
+Calls without a known price are never counted as 0: they are named beneath the table, as are those whose tokens we
+counted ourselves. A call with several tags counts under each of them; the total counts it once.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callmeter.cli import ExitCode
+from callmeter.cli._figures import NO_MONEY, Unknown
+from callmeter.cli._home import Home, exit_code, opened_ledger
+from callmeter.cli._options import Csv, Json, Period, Since, Until, Zone, first_day, period
+from callmeter.cli._output import Report, form_of, print_report
+from callmeter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from callmeter.ledger import Ledger
+
+COUNTS = ("calls", "failures", "input_tokens", "output_tokens")
+
+
+def spend(
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="model (default), provider, user, project, team, customer, feature, tag, key, day, hour, month, …; "
+            "repeat for more tables.",
+            metavar="WHAT",
+        ),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    zone: Zone = None,
+    limit: Annotated[int | None, typer.Option(help="Rows at most.", min=1)] = None,
+    json: Json = False,
+    csv: Csv = False,
+    home: Home = None,
+) -> ExitCode:
+    form, when, wanted = form_of(json=json, csv=csv), period(since, until, zone), by or ["model"]
+    if form == "csv" and len(wanted) > 1:
+        raise ConfigError(f"--csv writes one table and --by was given {len(wanted)} times; give it once")
+    with opened_ledger(home, since=first_day(when)) as ledger:
+        reports = [report(ledger, each, when, limit) for each in wanted]
+        for at, each in enumerate(reports):
+            if at and form == "text":
+                print()
+            print_report(each, form)
+        return exit_code(ledger, reports[0].rows)
+
+
+def report(ledger: "Ledger", by: str, when: Period, limit: int | None = None) -> Report:
+    """Spend by one dimension, with totals and with what is not known."""
+    from callmeter.dashboards import queries
+
+    bounds: dict[str, Any] = {"since": when.since, "until": when.until}
+    answer = queries.run(ledger, "spend_by", by=by, zone=when.zone_name, limit=limit, **bounds)
+    rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    # Every call has one model, so these add up to all calls; by tag they would not, nor with a limit.
+    models = queries.run(ledger, "spend_by", by="model", **bounds)
+    all_rows = [dict(zip(models.columns, row, strict=True)) for row in models.rows]
+    unpriced = queries.run(ledger, "unpriced", **bounds)
+    return Report(
+        title=f"{answer.title}, {when}",
+        columns=(by, *COUNTS, "cost_usd", "unpriced", "estimated"),
+        rows=[_row(row) for row in rows],
+        totals=_totals(all_rows),
+        notes=_notes([dict(zip(unpriced.columns, row, strict=True)) for row in unpriced.rows], all_rows),
+        zone=when.zone,
+        zone_name=when.zone_name,
+    )
+
+
+def _row(row: dict[str, Any]) -> tuple[object, ...]:
+    name = Unknown("(none)") if row["name"] is None else row["name"]
+    return name, *(row[count] for count in COUNTS), _cost(row), row["incomplete"], row["estimated"]
+
+
+def _cost(row: dict[str, Any]) -> object:
+    if row["cost"] is not None:
+        return row["cost"]
+    return Unknown("unpriced" if row["incomplete"] else "no usage")
+
+
+def _totals(rows: Sequence[dict[str, Any]]) -> tuple[object, ...]:
+    summed: dict[str, Any] = {
+        name: sum(row[name] or 0 for row in rows) for name in (*COUNTS, "incomplete", "estimated")
+    }
+    known = [row["cost"] for row in rows if row["cost"] is not None]
+    summed["cost"] = sum(known, NO_MONEY) if known or not rows else None
+    return "total", *(summed[count] for count in COUNTS), _cost(summed), summed["incomplete"], summed["estimated"]
+
+
+def _notes(unpriced: Sequence[dict[str, Any]], models: Sequence[dict[str, Any]]) -> list[str]:
+    notes = []
+    if unpriced:
+        named = ", ".join(f"{r['model']} ({r['calls']}: {r['cost_reason'] or r['cost_status']})" for r in unpriced)
+        notes.append(f"without a complete price, and so not wholly in the total: {_calls(unpriced)}: {named}")
+    estimated = [row for row in models if row["estimated"]]
+    if estimated:
+        named = ", ".join(f"{row['name']} ({row['estimated']})" for row in estimated)
+        notes.append(f"estimated, because we counted the tokens: {_calls(estimated, 'estimated')}: {named}")
+    if not models:
+        notes.append("no calls in this time")
+    return notes
+
+
+def _calls(rows: Sequence[dict[str, Any]], counted: str = "calls") -> str:
+    count = sum(row[counted] for row in rows)
+    return f"{count} call" if count == 1 else f"{count} calls"

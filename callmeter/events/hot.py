@@ -1,0 +1,157 @@
+"""The journal's part in the ledger: hot rows, registered files, and what may be deleted."""
+
+from collections.abc import Sequence
+
+from callmeter.events.journal_schema import (
+    CORRUPT,
+    LEDGER,
+    LEDGER_LEASE,
+    LedgerFile,
+    Snapshot,
+    event_crc,
+    text_crc,
+)
+from callmeter.events.outbox import BURY, Outbox
+from callmeter.events.store import commit_points
+
+REMEMBER_NS = 48 * 3600 * 10**9
+"""How long an event's id is remembered after it left: the window in which it might be appended again."""
+
+REMEMBER_MAX = 500_000
+"""And how many at most (about 30 MB)."""
+
+SWEEP_ROWS = 10_000
+"""Rows deleted in one transaction, so that nobody waits long for it."""
+
+_register = commit_points("files.register", "Parquet files registered, their rows deleted")
+_drop = commit_points("files.drop", "Parquet files forgotten")
+_sweep = commit_points("sweep", "rows deleted that nobody needs")
+_set_aside = commit_points("hot.set_aside", "damaged ledger rows set aside")
+
+_UNNEEDED = """
+SELECT seq FROM events WHERE seq > ?1 AND seq <= ?2 AND (ledger = 0 OR seq <= ?3)
+AND NOT EXISTS (SELECT 1 FROM outbox WHERE sink IN (SELECT n FROM sinks) AND outbox.seq = events.seq)
+LIMIT ?4
+"""
+
+
+class Hot(Outbox):
+    """The part of the journal that the compactor and the ledger's readers use."""
+
+    _swept = 0
+
+    def snapshot(self, after_seq: int = 0) -> Snapshot:
+        """Files and hot rows of one instant; of the hot rows only those after `after_seq`.
+
+        Rows that do not fit their checksum are left out, and set aside as dead letters of the ledger.
+        """
+        damaged: list[int] = []
+
+        def read() -> Snapshot:
+            damaged.clear()
+            compacted = self._number("compacted_seq")
+            sql = """SELECT seq, id, call_id, kind, at_ns, ledger, crc, body FROM events
+                     WHERE ledger = 1 AND seq > ? ORDER BY seq"""
+            hot = []
+            for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(sql, (max(after_seq, compacted),)):
+                if crc == event_crc(seq, id, call_id, kind, at_ns, ledger, body):
+                    hot.append((seq, body))
+                else:
+                    damaged.append(seq)
+            return Snapshot(self._files(), compacted, hot)
+
+        found = self._read(read)
+        if damaged and not self._read_only:
+            self._write(lambda: self._bury_hot(damaged), _set_aside)
+        return found
+
+    def _files(self) -> tuple[LedgerFile, ...]:
+        sql = "SELECT path, day, rows, first_seq, last_seq, bytes, kind, crc FROM files ORDER BY day, first_seq, path"
+        rows = self._db.execute(sql).fetchall()
+        return tuple(LedgerFile(*row[:-1]) for row in rows if row[-1] == text_crc(*row[:-1]))
+
+    def _bury_hot(self, seqs: Sequence[int]) -> None:
+        """Make damaged ledger rows dead letters of the ledger; whatever else waits for them finds them damaged too."""
+        now = self.clock.wall_ns()
+        for seq in seqs:
+            if self._db.execute("SELECT 1 FROM events WHERE seq = ? AND ledger = 1", (seq,)).fetchone():
+                self._db.execute(BURY, (1, seq, now, CORRUPT, seq))
+                self._db.execute("UPDATE events SET ledger = 0 WHERE seq = ?", (seq,))
+        self._forget(seqs)
+
+    def hot_size(self) -> tuple[int, int | None]:
+        """How many rows wait for the compactor, and the wall-clock time of the oldest, ns."""
+        return self._read(self._hot_count)
+
+    def register_files(
+        self, owner: str, files: Sequence[LedgerFile], upto_seq: int, replaces: Sequence[str] = ()
+    ) -> bool:
+        """Make files part of the ledger in place of `replaces` and of every hot row up to `upto_seq`.
+
+        False, with nothing changed, if `owner` does not hold the ledger's lease any more.
+        """
+
+        def work() -> bool:
+            if not self._is_ours(LEDGER_LEASE, owner):
+                return False
+            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in replaces])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_file_row(file) for file in files]
+            )
+            before = self._number("compacted_seq")
+            if upto_seq > before:
+                self._advance(before, upto_seq)
+            return True
+
+        return self._write(work, _register)
+
+    def _advance(self, before: int, upto: int) -> None:
+        sql = "SELECT count(*) FROM events WHERE ledger = 1 AND seq > ? AND seq <= ?"
+        compacted = self._db.execute(sql, (before, upto)).fetchone()[0]
+        self._db.execute("UPDATE sinks SET delivered = delivered + ? WHERE identity = ?", (compacted, LEDGER))
+        self._set_meta("compacted_seq", upto)
+        self._delete_unneeded(before, upto, -1)
+
+    def drop_files(self, owner: str, paths: Sequence[str]) -> bool:
+        """Forget files, as retention does. False, with nothing changed, if the lease is not ours."""
+
+        def work() -> bool:
+            if not self._is_ours(LEDGER_LEASE, owner):
+                return False
+            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+            return True
+
+        return self._write(work, _drop)
+
+    def sweep(self) -> int:
+        """Delete events nobody needs and ids not worth remembering, some thousands at a time; how many rows went."""
+
+        def find() -> tuple[int, list[tuple[str]]]:
+            # Keys begin with the time they were minted, so the old ones are the first ones.
+            sql = "SELECT key, at_ns < ? FROM seen ORDER BY key LIMIT ?"
+            first = self._db.execute(sql, (self.clock.wall_ns() - REMEMBER_NS, SWEEP_ROWS)).fetchall()
+            surplus = self._db.execute("SELECT count(*) FROM seen").fetchone()[0] - REMEMBER_MAX
+            old = [(key,) for place, (key, is_old) in enumerate(first) if is_old or place < surplus]
+            # Looking at all rows would take long while a sink is away; each sweep looks at the next few.
+            after = self._swept if self._swept < self._number("next_seq") else 0
+            return after, old
+
+        after, old = self._read(find)
+
+        def work() -> int:
+            self._db.executemany("DELETE FROM seen WHERE key = ?", old)
+            return len(old) + self._delete_unneeded(after, after + SWEEP_ROWS, SWEEP_ROWS)
+
+        self._swept = after + SWEEP_ROWS
+        return self._write(work, _sweep)
+
+    def _delete_unneeded(self, after: int, upto: int, limit: int) -> int:
+        bounds = (after, upto, self._number("compacted_seq"), limit)
+        unneeded = self._db.execute(_UNNEEDED, bounds).fetchall()
+        self._db.executemany("DELETE FROM events WHERE seq = ?", unneeded)
+        return len(unneeded)
+
+
+def _file_row(file: LedgerFile) -> tuple[object, ...]:
+    row = (file.path, file.day, file.rows, file.first_seq, file.last_seq, file.bytes, file.kind)
+    return (*row, text_crc(*row))

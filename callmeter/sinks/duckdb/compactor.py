@@ -1,0 +1,303 @@
+"""The compactor: hot rows of the journal become Parquet files, small files larger ones, old days go.
+
+Any process may compact, one at a time under a lease, and each may be killed at any moment: a row is in the journal
+until the transaction that registers its file takes it out. What a killed compactor left lies unregistered, is read by
+nobody and is swept later. A `step(now) → next wake`, like the writer and the workers.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from callmeter.clock import Clock, SystemClock
+from callmeter.errors import CallmeterError
+from callmeter.events.journal import Journal
+from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
+from callmeter.events.model import AnyEvent
+from callmeter.events.rows import CALLS, DAY, FILED, condition, selected
+from callmeter.events.schema import Table
+from callmeter.faultpoints import point
+from callmeter.sinks.duckdb.merging import to_merge
+from callmeter.sinks.duckdb.parquet import Origin, journal_tag, parse_name, problem_with, read_files, write_file
+from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
+
+log = logging.getLogger("callmeter")
+
+MAX_HOT_ROWS = 10_000
+MAX_HOT_AGE_NS = 60 * 10**9
+"""The journal keeps at most so many of the ledger's rows, for so long."""
+
+POLL_NS = 10**9
+RETRY_NS = 30 * 10**9
+
+TIDY_EVERY_NS = 600 * 10**9
+"""How often one looks for old days and orphans when nothing is compacted."""
+
+CHUNK_ROWS = 50_000
+"""Rows that are written and registered together."""
+
+LEASE_S = 5.0
+MERGE_LEASE_S = 120.0
+"""A dead compactor's lease is free after this long; merging a million rows takes some seconds."""
+
+GRACE_NS = 600 * 10**9
+"""A file nobody registers any more stays this long, for statements that are still reading it."""
+
+_NO_ROWS = 1 << 62
+"""A number no row has reached: asks the journal for its files alone."""
+
+_before_register = point("ledger.register.before", "files are in place, the journal still has their rows")
+_after_register = point("ledger.register.after", "files are registered, their rows have left the journal")
+_before_delete = point("ledger.delete.before", "a file that is not registered is about to be deleted")
+_after_delete = point("ledger.delete.after", "a file that is not registered was deleted")
+
+
+class LeaseLost(CallmeterError):
+    """Another process compacts now. Nothing was registered; what was written is swept later."""
+
+
+class Compactor:
+    """Moves rows from the journal to Parquet. Used by one thread."""
+
+    def __init__(
+        self,
+        open_journal: Callable[[], Journal],
+        home: Path,
+        *,
+        owner: str,
+        clock: Clock | None = None,
+        retention_days: int = 0,
+    ) -> None:
+        self._open_journal, self._home, self._owner = open_journal, home, owner
+        self._clock = clock or SystemClock()
+        self._retention_days = retention_days
+        self._journal: Journal | None = None
+        self._db: Any = None
+        self._tidy_at = 0
+        self._complained = ""
+
+    def step(self, now_ns: int) -> int:
+        """One turn: compact if there is reason to. Returns when to come back.
+
+        Both times are monotonic nanoseconds. Failures are logged once and tried again; nothing gets out.
+        """
+        try:
+            due = self._is_due()
+            if due or now_ns >= self._tidy_at:
+                self.compact(move=due)
+                self._tidy_at = now_ns + TIDY_EVERY_NS
+        except LeaseLost:
+            return now_ns + POLL_NS
+        except Exception as error:
+            self._complain(error)
+            self.close()
+            return now_ns + RETRY_NS
+        self._complained = ""
+        return now_ns + POLL_NS
+
+    def compact(self, *, move: bool = True) -> int:
+        """Move every hot row now, merge, retain and sweep; how many rows were moved.
+
+        Without `move` only the tidying, which needs no DuckDB unless there is something to merge. 0 where another
+        process is at it. Raises `LeaseLost`, `JournalError`, `OSError` or `duckdb.Error`; whatever was not registered
+        is still in the journal.
+        """
+        journal = self._opened()
+        if not journal.lease(LEDGER_LEASE, self._owner, LEASE_S):
+            return 0
+        try:
+            moved = self._move(journal) if move else 0
+            self._merge(journal)
+            self._retain(journal)
+            self._sweep(journal)
+            return moved
+        finally:
+            journal.release(LEDGER_LEASE, self._owner)
+
+    def close(self) -> None:
+        """Close the journal and the database in memory. The next step opens them again."""
+        journal, self._journal = self._journal, None
+        db, self._db = self._db, None
+        if journal is not None:
+            journal.close()
+        if db is not None:
+            db.close()
+
+    # --- moving
+
+    def _move(self, journal: Journal) -> int:
+        snapshot = journal.snapshot()
+        done = compacted_upto(snapshot)
+        hot = iter([row for row in snapshot.hot if row[0] > done])
+        moved = 0
+        while chunk := list(islice(hot, CHUNK_ROWS)):
+            upto = chunk[-1][0]
+            self._register(journal, self._written(journal, chunk, done + 1), upto)
+            moved, done = moved + len(chunk), upto
+        return moved
+
+    def _written(self, journal: Journal, rows: list[tuple[int, bytes]], first_seq: int) -> list[LedgerFile]:
+        db = self._connection()
+        origin = Origin(first_seq, rows[-1][0], journal_tag(journal.hash_key))
+        # Calls lie in the order they began, which makes a call's id enough to find its part of the file.
+        ordered = sorted(rows, key=lambda row: _call_id(row[1]))
+        try:
+            self._stage(ordered)
+        except import_duckdb().Error:
+            self._stage(self._readable(ordered))
+        files = []
+        for table, day in _days(db):
+            self._hold(journal, LEASE_S)
+            kept = "* EXCLUDE (day)" if table is CALLS else "*"
+            query = f"SELECT {kept} FROM (SELECT {selected(table)} FROM staged WHERE {condition(table)} AND {_of(day)})"  # noqa: S608
+            files.append(write_file(db, query, self._home, day, table.name, origin))
+        db.execute("DROP TABLE staged")
+        return files
+
+    def _stage(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        folder = self._home / "ledger"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        stage(self._connection(), rows, folder / f".{os.urandom(4).hex()}.unfinished")
+
+    def _readable(self, rows: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """The rows without those that are no events, which are put in quarantine so that they hold up nothing."""
+        decoder = msgspec.json.Decoder(AnyEvent)
+        good = []
+        for seq, body in rows:
+            try:
+                decoder.decode(body)
+                good.append((seq, body))
+            except msgspec.MsgspecError as error:
+                folder = self._home / "quarantine"
+                folder.mkdir(mode=0o700, exist_ok=True)
+                (folder / f"event-{seq}.json").write_bytes(body)
+                log.warning("ledger: event %d is not readable (%s); kept as %s/event-%d.json", seq, error, folder, seq)
+        return good
+
+    # --- merging
+
+    def _merge(self, journal: Journal) -> None:
+        files = journal.snapshot(_NO_ROWS).files
+        for group in to_merge([file for file in files if parse_name(Path(file.path).name)]):
+            sound = [file for file in group if not problem_with(self._home, file)]
+            # A damaged file stays as it is, named by every reader, rather than being laundered into a sound one.
+            if len(sound) > 1:
+                self._hold(journal, MERGE_LEASE_S)
+                self._register(journal, [self._merged(journal, sound)], 0, [file.path for file in sound])
+
+    def _merged(self, journal: Journal, files: Sequence[LedgerFile]) -> LedgerFile:
+        first = files[0]
+        origin = Origin(
+            min(file.first_seq for file in files),
+            max(file.last_seq for file in files),
+            journal_tag(journal.hash_key),
+        )
+        source = read_files([self._home / file.path for file in files])
+        query = f'SELECT * EXCLUDE (day) FROM {source} ORDER BY "at"'  # noqa: S608
+        return write_file(self._connection(), query, self._home, first.day, first.kind, origin)
+
+    # --- retention and orphans
+
+    def _retain(self, journal: Journal) -> None:
+        if self._retention_days <= 0:
+            return
+        now = datetime.fromtimestamp(self._clock.wall_ns() // 10**9, UTC)
+        oldest = (now - timedelta(days=self._retention_days)).date().isoformat()
+        old = [file.path for file in journal.snapshot(_NO_ROWS).files if file.day < oldest]
+        if old and journal.drop_files(self._owner, old):
+            self._mark(old)
+
+    def _sweep(self, journal: Journal) -> None:
+        """Delete files of ours that are not registered, once nobody can be reading them."""
+        now, tag = self._clock.wall_ns(), journal_tag(journal.hash_key)
+        present = list(_files_of(self._home, tag))
+        registered = {self._home / file.path for file in journal.snapshot(_NO_ROWS).files}
+        for path in present:
+            if path in registered or now - path.stat().st_mtime_ns < GRACE_NS:
+                continue
+            self._hold(journal, LEASE_S)
+            _before_delete()
+            path.unlink(missing_ok=True)
+            _after_delete()
+        journal.sweep()
+
+    # --- the rest
+
+    def _is_due(self) -> bool:
+        rows, oldest_ns = self._opened().hot_size()
+        # A clock that was set back makes the oldest row seem to be of the future; that is reason enough too.
+        return rows >= MAX_HOT_ROWS or (
+            oldest_ns is not None and abs(self._clock.wall_ns() - oldest_ns) >= MAX_HOT_AGE_NS
+        )
+
+    def _register(self, journal: Journal, files: list[LedgerFile], upto: int, replaces: Sequence[str] = ()) -> None:
+        _before_register()
+        if not journal.register_files(self._owner, files, upto, replaces):
+            raise LeaseLost(f"{self._owner} lost the ledger's lease while it was writing")
+        _after_register()
+        self._mark(replaces)
+
+    def _mark(self, paths: Sequence[str]) -> None:
+        """Start the grace of files that were registered until now."""
+        now = self._clock.wall_ns()
+        for path in paths:
+            if (self._home / path).exists():
+                os.utime(self._home / path, ns=(now, now))
+
+    def _hold(self, journal: Journal, ttl_s: float) -> None:
+        if not journal.lease(LEDGER_LEASE, self._owner, ttl_s):
+            raise LeaseLost(f"{self._owner} lost the ledger's lease")
+
+    def _opened(self) -> Journal:
+        if self._journal is None:
+            self._journal = self._open_journal()
+        return self._journal
+
+    def _connection(self) -> Any:
+        if self._db is None:
+            # One core: calls matter more than compacting them.
+            self._db = open_memory(threads=1)
+        return self._db
+
+    def _complain(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if text != self._complained:
+            log.warning("the ledger's compactor failed and tries again: %s", text)
+            self._complained = text
+
+
+def compacted_upto(snapshot: Snapshot) -> int:
+    """The last row that is in a file. The files themselves say so too, should the journal's number have been lost."""
+    return max([snapshot.compacted_seq, *(file.last_seq for file in snapshot.files)])
+
+
+def _call_id(body: bytes) -> bytes:
+    start = body.find(b'"call_id":"') + 11
+    return body[start : start + 32]
+
+
+def _of(day: str) -> str:
+    return f"{DAY} = date_diff('day', DATE '1970-01-01', DATE '{day}')"
+
+
+def _days(db: Any) -> Iterator[tuple[Table, str]]:
+    """Tables and UTC days (`YYYY-MM-DD`) of the staged events."""
+    for table in FILED:
+        days = f"SELECT DISTINCT {DAY} AS day FROM staged WHERE {condition(table)}"  # noqa: S608
+        found = db.execute(f"SELECT DATE '1970-01-01' + CAST(day AS INTEGER) FROM ({days}) ORDER BY 1")  # noqa: S608
+        for (day,) in found.fetchall():
+            yield table, day.isoformat()
+
+
+def _files_of(home: Path, tag: str) -> Iterator[Path]:
+    """Files in the ledger's folders that this journal's compactors wrote, finished or not."""
+    for path in (home / "ledger").rglob("*"):
+        name = parse_name(path.name)
+        if path.suffix == ".unfinished" or (name is not None and name.journal == tag):
+            yield path

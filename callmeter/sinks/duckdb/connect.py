@@ -1,0 +1,195 @@
+"""A DuckDB connection over the ledger as it is now: the Parquet files and the journal's newest rows."""
+
+import logging
+import tempfile
+import weakref
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from callmeter.errors import JournalError
+from callmeter.events.journal import Journal
+from callmeter.events.journal_schema import LedgerFile
+from callmeter.events.rows import FILED
+from callmeter.sinks.duckdb.compactor import compacted_upto
+from callmeter.sinks.duckdb.parquet import problem_with
+from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
+from callmeter.sinks.duckdb.views import LAST_ADJUSTMENTS, hot_tables, insert_hot, views
+
+log = logging.getLogger("callmeter")
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+
+class Ledger:
+    """DuckDB over the views `calls`, `attempts`, `cost_items`, `daily_spend`, `adjustments` and two more.
+
+    Before each statement the journal is read in one short transaction, which holds up no writer: rows that were
+    committed before are seen, each once. `problems` names what had to be left out. Used by one thread at a time.
+
+    `since` leaves out files of earlier UTC days, which then are not even opened. `guarded` is for SQL from elsewhere:
+    only questions are allowed, no file but the ledger's can be read, and no setting can be changed.
+    """
+
+    def __init__(self, home: Path, *, since: date | None = None, guarded: bool = False) -> None:
+        self.home, self._since, self._guarded = home.absolute(), since, guarded
+        self._journal: Journal | None = None
+        self._files: tuple[LedgerFile, ...] | None = None
+        self._problems: dict[str, str] = {}
+        self._sound: set[str] = set()
+        self._last_seq = 0
+        self._scratch = tempfile.TemporaryDirectory(prefix="callmeter-")
+        self.connection = open_memory()
+        self._finalizer = weakref.finalize(self, _close, self.connection, self._scratch)
+        self._prepare()
+        self.refresh()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read, one sentence each; empty if everything is there."""
+        return tuple(self._problems.values())
+
+    def sql(self, query: str, params: Parameters = None) -> Any:
+        """DuckDB's `sql()`: a relation, or None for a statement that gives none."""
+        self._admit(query)
+        self.refresh()
+        return self.connection.sql(query, params=params)
+
+    def execute(self, query: str, parameters: Parameters = None) -> Any:
+        """DuckDB's `execute()`: the connection, ready for `fetchone`, `fetchall`, `description`, …"""
+        self._admit(query)
+        self.refresh()
+        return self.connection.execute(query, parameters)
+
+    def refresh(self) -> None:
+        """Read what was committed since the last time."""
+        journal = self._opened()
+        if journal is None:
+            return
+        try:
+            snapshot = journal.snapshot(self._last_seq)
+        except JournalError as error:
+            self._journal = None
+            journal.close()
+            self._complain("", str(error))
+            return
+        done = compacted_upto(snapshot)
+        new = [row for row in snapshot.hot if row[0] > done]
+        files_changed = snapshot.files != self._files
+        if files_changed:
+            for table in FILED:
+                self.connection.execute(f"DELETE FROM ledger.hot_{table.name} WHERE seq <= ?", [done])  # noqa: S608
+        if new:
+            self._load(new)
+        self._last_seq = max(done, self._last_seq, *(seq for seq, _ in new[-1:]))
+        if files_changed or new:
+            self._define(snapshot.files)
+
+    def close(self) -> None:
+        """Close the database in memory and the journal. Idempotent."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- inside
+
+    def _prepare(self) -> None:
+        self.connection.execute("CREATE SCHEMA ledger")
+        self._load([(0, b'{"type":"nothing"}')], into=())
+        for statement in hot_tables():
+            self.connection.execute(statement)
+        self._define(())
+        if self._guarded:
+            self.connection.execute(
+                "SET allowed_directories = $folders", {"folders": [f"{self.home}/ledger/", f"{self._scratch.name}/"]}
+            )
+            self.connection.execute("SET enable_external_access = false")
+            self.connection.execute("SET lock_configuration = true")
+
+    def _load(self, rows: Sequence[tuple[int, bytes]], into: Sequence[Any] = FILED) -> None:
+        stage(self.connection, rows, Path(self._scratch.name) / "hot.json")
+        for table in into:
+            self.connection.execute(insert_hot(table))
+
+    def _define(self, files: tuple[LedgerFile, ...]) -> None:
+        """Make the views over the files that are what was written."""
+        if files != self._files:
+            self._files = files
+            self._verify(files)
+        chosen: dict[str, list[Path]] = defaultdict(list)
+        # The newest first: a question for the latest calls then finds them before it has read all others.
+        for file in sorted(files, key=lambda file: (file.day, file.last_seq), reverse=True):
+            if file.path in self._sound:
+                chosen[file.kind].append(self.home / file.path)
+        for statement in views(chosen, repriced=False):
+            self.connection.execute(statement)
+        if self.connection.execute("SELECT 1 FROM adjustments LIMIT 1").fetchone():
+            self.connection.execute(LAST_ADJUSTMENTS)
+            for statement in views(chosen, repriced=True):
+                self.connection.execute(statement)
+
+    def _verify(self, files: Sequence[LedgerFile]) -> None:
+        listed = {file.path for file in files}
+        self._sound &= listed
+        for gone in [path for path in self._problems if path and path not in listed]:
+            del self._problems[gone]
+        for file in files:
+            if self._since is not None and file.day < self._since.isoformat():
+                continue
+            if file.path in self._sound or file.path in self._problems:
+                continue
+            problem = problem_with(self.home, file)
+            if problem:
+                self._complain(file.path, problem)
+            else:
+                self._sound.add(file.path)
+
+    def _opened(self) -> Journal | None:
+        """The journal; None while there is none, which is an empty ledger."""
+        if self._journal is None:
+            try:
+                self._journal = _open_journal(self.home)
+            except JournalError as error:
+                self._complain("", str(error))
+                return None
+            self._problems.pop("", None)
+        return self._journal
+
+    def _complain(self, about: str, problem: str) -> None:
+        if self._problems.get(about) != problem:
+            self._problems[about] = problem
+            log.warning("ledger: %s", problem)
+
+    def _admit(self, query: str) -> None:
+        if not self._guarded:
+            return
+        kinds = import_duckdb().StatementType
+        for statement in self.connection.extract_statements(query):
+            if statement.type not in (kinds.SELECT, kinds.EXPLAIN):
+                raise JournalError(
+                    f"only questions (SELECT, DESCRIBE, EXPLAIN) are allowed here, not {statement.type.name};"
+                    " use callmeter.ledger.connect() in Python, or `callmeter export`"
+                )
+
+
+def _open_journal(home: Path) -> Journal:
+    """Open for reading and writing if possible: SQLite's readers take part in its log's bookkeeping."""
+    try:
+        return Journal.open(home, create=False)
+    except JournalError:
+        return Journal.open(home, create=False, read_only=True)
+
+
+def _close(connection: Any, scratch: "tempfile.TemporaryDirectory[str]") -> None:
+    connection.close()
+    scratch.cleanup()

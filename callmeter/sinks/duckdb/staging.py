@@ -1,0 +1,55 @@
+"""A DuckDB connection, and stored events as a table in it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from callmeter.events.rows import SAME
+from callmeter.events.schema import EVENT
+from callmeter.sinks.duckdb import require_duckdb
+
+_COLUMNS = "{" + ", ".join(f"\"{name}\": '{kind}'" for name, kind in EVENT.items()) + "}"
+
+SPARE_BYTES = 1 << 20
+"""Room beyond the longest event in the buffer that DuckDB reads events into."""
+
+
+def import_duckdb() -> Any:
+    """DuckDB, or `MissingExtraError` naming the extra that brings it."""
+    require_duckdb()
+    import duckdb
+
+    return duckdb
+
+
+def open_memory(threads: int | None = None) -> Any:
+    """A connection to a database in memory that never downloads anything and works in UTC."""
+    settings: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    if threads is not None:
+        settings["threads"] = threads
+    connection = import_duckdb().connect(":memory:", config=settings)
+    connection.execute("SET TimeZone = 'UTC'")
+    # A Parquet file of ours never changes, so what its end says of its parts need be read once.
+    connection.execute("SET parquet_metadata_cache = true")
+    return connection
+
+
+def stage(connection: Any, events: Sequence[tuple[int, bytes]], scratch: Path) -> None:
+    """Make the temporary table `staged` of events (seq, JSON as stored), one row an event.
+
+    DuckDB reads a file of JSON lines several times faster than it takes rows from Python. `scratch` is that file; it is
+    gone afterwards.
+    """
+    try:
+        with open(scratch, "xb") as lines:
+            # Every body is a JSON object without line breaks, and `seq` becomes its first member.
+            lines.writelines(b'{"seq":%d,%b\n' % (seq, body[1:]) for seq, body in events)
+        # DuckDB allocates for the longest event it may meet, so a generous limit would cost more than the reading.
+        longest = max((len(body) for _, body in events), default=0) + SPARE_BYTES
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE staged AS SELECT *, {SAME} AS same FROM read_json($path,"  # noqa: S608
+            f" format = 'newline_delimited', maximum_object_size = {longest}, columns = {_COLUMNS})",
+            {"path": str(scratch)},
+        )
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""Sinks by the name people write in `success_callback`."""
+
+import difflib
+from collections.abc import Callable, Mapping
+
+from callmeter.errors import ConfigError
+from callmeter.settings import Settings
+from callmeter.sinks.base import Sink
+
+Factory = Callable[[Settings, Mapping[str, str]], Sink]
+"""What an entry point of the group `callmeter.sinks` names: settings and environment in, a sink out."""
+
+GROUP = "callmeter.sinks"
+
+
+def make(name: str, settings: Settings, environ: Mapping[str, str]) -> Sink:
+    """The sink of that name, configured from the environment.
+
+    Raises `ConfigError` for a name nobody provides, and for one whose variables are missing or wrong.
+    """
+    factory = _OURS.get(name) or _installed(name)
+    if factory is not None:
+        return factory(settings, environ)
+    close = difflib.get_close_matches(name, [*_OURS, *ELSEWHERE], 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    known = ", ".join(sorted([*_OURS, *ELSEWHERE]))
+    raise ConfigError(
+        f"there is no sink called {name!r}; {hint}there are {known}, and those that installed packages add "
+        f"by an entry point of the group {GROUP!r}"
+    )
+
+
+def needed(environ: Mapping[str, str], variable: str, sink: str, what: str) -> str:
+    """The variable's value. Raises `ConfigError` saying which one is missing, for which sink, and what it holds."""
+    value = environ.get(variable, "").strip()
+    if not value:
+        raise ConfigError(f"the sink {sink!r} needs {variable}, which is not set; set it to {what}")
+    return value
+
+
+def header_pairs(text: str, variable: str) -> dict[str, str]:
+    """`K=v,K2=v2` as a mapping. Raises `ConfigError` naming the variable, not the value, which may be a credential."""
+    pairs = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{variable} is not a list of headers; write it as Name=value,Other=value")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _webhook(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from callmeter.sinks.webhook import Webhook
+
+    return Webhook(
+        needed(environ, "CALLMETER_WEBHOOK_URL", "webhook", "the https:// address that takes the events"),
+        environ.get("CALLMETER_WEBHOOK_SECRET") or None,
+        headers=header_pairs(environ.get("CALLMETER_WEBHOOK_HEADERS", ""), "CALLMETER_WEBHOOK_HEADERS"),
+        capture_content=settings.capture_content,
+    )
+
+
+_OURS: dict[str, Factory] = {"webhook": _webhook}
+
+ELSEWHERE = ("duckdb",)
+"""Names that the runtime makes itself, listed so that a message can offer them."""
+
+
+def _installed(name: str) -> Factory | None:
+    """Somebody else's sink. Looked for only once a name is not ours: reading package metadata takes milliseconds."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=GROUP, name=name):
+        try:
+            factory = entry.load()
+        except Exception as error:
+            raise ConfigError(
+                f"the sink {name!r} of {entry.value} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
+        return _checked(factory, name)
+    return None
+
+
+def _checked(factory: Factory, name: str) -> Factory:
+    def checked(settings: Settings, environ: Mapping[str, str]) -> Sink:
+        sink = factory(settings, environ)
+        if not isinstance(sink, Sink):
+            raise ConfigError(f"the entry point {name!r} made a {type(sink).__name__}; it has to make a callmeter Sink")
+        return sink
+
+    return checked

@@ -1,0 +1,101 @@
+"""The shipped prices: what every table has to be like, and known figures of retired and current models."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from callmeter.pricing import PriceBook, Usage
+from callmeter.pricing.plan import build
+from callmeter.pricing.table import Model, load_index, load_table
+
+BOOK = PriceBook()
+MODELS = [
+    pytest.param(model, id=f"{provider}/{model.id}")
+    for provider in sorted(set(load_index().providers.values()))
+    for model in load_table(provider).models
+    if not model.free
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_rates_of_a_model_are_plausible(model: Model) -> None:
+    for tier in {rate.tier for rate in model.rates} | {"standard"}:
+        for sheets in build(model, tier, "").sheets:
+            for sheet in sheets:
+                rates = {line: charge.femtos for line, charge in sheet.charges.items()}
+                assert all(rate > 0 for rate in rates.values())
+                if "input" in rates:
+                    assert rates["cache_read"] <= rates["input"] <= rates["cache_write_1h"]
+                    assert rates["cache_read"] <= rates["cache_write_5m"] <= rates["cache_write_1h"]
+                if model.mode == "embedding":
+                    assert "output" not in rates
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "day", "per_million"),
+    [
+        ("anthropic", "claude-3-sonnet-20240229", "2024-06-01", ("3", "15")),
+        ("anthropic", "claude-instant-1", "2023-05-01", ("1.63", "5.51")),
+        ("anthropic", "claude-instant-1", "2024-05-01", ("0.8", "2.4")),
+        ("anthropic", "claude-2", "2023-08-01", ("11.02", "32.68")),
+        ("anthropic", "claude-3-5-haiku-20241022", "2024-11-10", ("1", "5")),
+        ("anthropic", "claude-3-5-haiku-20241022", "2025-01-01", ("0.8", "4")),
+        ("anthropic", "claude-opus-4-5", "2026-11-01", ("5", "25")),
+        ("openai", "gpt-3.5-turbo", "2023-04-01", ("2", "2")),
+        ("openai", "gpt-3.5-turbo", "2023-12-01", ("1.5", "2")),
+        ("openai", "gpt-3.5-turbo", "2026-11-01", ("0.5", "1.5")),
+        ("openai", "gpt-4", "2023-04-01", ("30", "60")),
+        ("openai", "gpt-4-32k", "2023-04-01", ("60", "120")),
+        ("openai", "text-davinci-003", "2023-04-01", ("20", "20")),
+        ("openai", "gpt-4o", "2024-06-01", ("5", "15")),
+        ("openai", "gpt-4o", "2026-11-01", ("2.5", "10")),
+        ("openai", "o1-mini", "2024-10-01", ("3", "12")),
+        ("openai", "gpt-5.6-luna", "2026-07-20", ("1", "6")),
+        ("openai", "gpt-5.6-luna", "2026-11-01", ("0.2", "1.2")),
+    ],
+)
+def test_a_model_has_the_price_of_its_day(provider, model, day, per_million) -> None:
+    at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    usage = Usage(input_tokens=100_000, output_tokens=100_000)
+    cost = BOOK.price(model, usage, provider=provider, at=at)
+    assert [item.amount * 10 for item in cost.items] == [Decimal(price) for price in per_million]
+
+
+def test_anthropics_long_context_price_ended_with_its_beta() -> None:
+    usage = Usage(input_tokens=200_001, output_tokens=1)
+    long, flat = (
+        BOOK.price("claude-sonnet-4-5", usage, provider="anthropic", at=datetime(2026, month, 1, tzinfo=UTC)).items[0]
+        for month in (4, 6)
+    )
+    assert (long.rate, flat.rate) == (Decimal("0.000006"), Decimal("0.000003"))
+
+
+@pytest.mark.parametrize(
+    ("model", "per_search"),
+    [
+        ("gpt-4o", "0.01"),
+        ("o3-deep-research", "0.01"),
+        ("o4-mini-deep-research", "0.01"),
+        ("gpt-4o-search-preview", "0.025"),
+        ("gpt-4o-mini-search-preview", "0.025"),
+        ("gpt-rosalind-research", None),
+    ],
+)
+def test_only_the_search_preview_models_pay_the_preview_tools_fee(model: str, per_search: str | None) -> None:
+    cost = BOOK.price(model, Usage(units={"search.web": 1}), provider="openai", at=datetime(2026, 11, 1, tzinfo=UTC))
+    assert cost.total == (None if per_search is None else Decimal(per_search))
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "source"),
+    [
+        ("gpt-4o-audio-preview", "input", "genai-prices"),
+        ("gpt-4o-audio-preview", "audio_in", "litellm"),
+        ("gpt-image-1", "image_out", "litellm"),
+    ],
+)
+def test_a_line_names_the_source_that_states_it(model: str, line: str, source: str) -> None:
+    usage = Usage(input_tokens=2, input_audio_tokens=1, output_tokens=1, output_image_tokens=1)
+    cost = BOOK.price(model, usage, provider="openai", at=datetime(2026, 11, 1, tzinfo=UTC))
+    assert {item.line: item.source for item in cost.items}[line] == source

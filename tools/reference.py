@@ -1,0 +1,54 @@
+"""Writes the pages of `docs/` that are derived from the code: `python tools/reference.py`; `--check` only compares."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
+
+from callmeter.settings import Settings
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+SETTINGS_HEAD = """# Settings
+
+Each is a keyword of `callmeter.configure(…)`, a line of `config.toml` in the home (or of the file that
+`CALLMETER_CONFIG` names), and an environment variable. A keyword wins over the environment, that over the file. A name
+or value that cannot be is refused with the nearest one that can.
+
+| setting | environment | default | what it does |
+|---|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """`docs/settings.md`, from the settings' own types and sentences."""
+    hints = get_type_hints(Settings, include_extras=True)
+    defaults = dict(zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True))
+    rows = []
+    for name, hint in hints.items():
+        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        text = next(note.description for note in notes if isinstance(note, Meta) and note.description)
+        default = defaults[name]
+        shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else ""
+        rows.append(f"| `{name}` | `CALLMETER_{name.upper()}` | {shown} | {text} |\n")
+    return SETTINGS_HEAD + "".join(rows)
+
+
+PAGES = {"settings.md": settings_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write or compare every page; 1 where one differs."""
+    stale = [name for name, page in PAGES.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != page()]
+    if "--check" in arguments:
+        for name in stale:
+            print(f"docs/{name} is not what the code says; run python tools/reference.py", file=sys.stderr)
+        return int(bool(stale))
+    for name in stale:
+        (DOCS / name).write_text(PAGES[name]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
