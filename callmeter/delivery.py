@@ -24,6 +24,7 @@ from callmeter.events.writer import Writer
 from callmeter.settings import Settings, home_of
 from callmeter.sinks.base import Sink
 from callmeter.sinks.duckdb import require_duckdb
+from callmeter.sinks.sending import Sender
 from callmeter.sinks.supervisor import Workers
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Delivery:
         self._running = False
         self._compacting: threading.Thread | None = None
         self._ended = threading.Event()
-        self._transport: object | None = None
+        self._transport: Sender | None = None
 
     def _new_writer(self) -> Writer:
         return Writer(
@@ -192,7 +193,7 @@ class Delivery:
             self._fresh()
         return self._name
 
-    def _sender(self) -> object:
+    def _sender(self) -> Sender:
         if self._transport is None:
             from callmeter.transport import sync_transport
 

@@ -19,7 +19,6 @@ from msgspec import Struct
 import callmeter as front_door
 from callmeter import settings as settings_module
 from callmeter.clock import Clock, IdSource, SystemClock
-from callmeter.errors import ConfigError
 from callmeter.events.bus import Bus, Subscriber, Subscription
 from callmeter.events.callbacks import Registered
 from callmeter.events.dispatch import CallbackQueue

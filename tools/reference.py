@@ -27,7 +27,7 @@ def settings_page() -> str:
     defaults = dict(zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True))
     rows = []
     for name, hint in hints.items():
-        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        _, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         text = next(note.description for note in notes if isinstance(note, Meta) and note.description)
         default = defaults[name]
         shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else ""

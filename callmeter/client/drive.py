@@ -1,7 +1,7 @@
 """Running a flow: the same steps against a transport that blocks and one that is awaited."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from callmeter.client.effects import Effect, Flow, Open, Send, Sleep
 
@@ -15,11 +15,11 @@ def drive(flow: Flow[T], transport: Any, sleep: Callable[[float], None]) -> T:
         try:
             effect = resume(value)
         except StopIteration as done:
-            return done.value
+            return cast(T, done.value)
         try:
             resume, value = flow.send, _perform(effect, transport, sleep)
         except BaseException as error:  # cancellation too: the flow says how the call ended
-            resume, value = flow.throw, error  # type: ignore[assignment]
+            resume, value = flow.throw, error
 
 
 async def adrive(flow: Flow[T], transport: Any, sleep: Callable[[float], Awaitable[None]]) -> T:
@@ -29,11 +29,11 @@ async def adrive(flow: Flow[T], transport: Any, sleep: Callable[[float], Awaitab
         try:
             effect = resume(value)
         except StopIteration as done:
-            return done.value
+            return cast(T, done.value)
         try:
             resume, value = flow.send, await _aperform(effect, transport, sleep)
         except BaseException as error:
-            resume, value = flow.throw, error  # type: ignore[assignment]
+            resume, value = flow.throw, error
 
 
 def _perform(effect: Effect, transport: Any, sleep: Callable[[float], None]) -> Any:

@@ -59,7 +59,7 @@ def redact(*patterns: str, mask: str = MASK, metadata: Sequence[str] = ()) -> Tr
         error = getattr(event, "error", None)
         if error is not None:
             changes["error"] = replace(error, message=clean(error.message))
-        return replace(event, **changes)  # type: ignore[return-value]
+        return replace(event, **changes)
 
     return apply
 
@@ -94,7 +94,7 @@ def tag(*names: str, **values: str) -> Transform:
         changed = replace(
             call, tags=tuple(dict.fromkeys((*call.tags, *names))), metadata={**rest, **call.metadata}, **columns
         )
-        return replace(event, call=changed)  # type: ignore[return-value]
+        return replace(event, call=changed)
 
     return apply
 

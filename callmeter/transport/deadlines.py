@@ -51,13 +51,17 @@ class Deadline:
     def timeout(self, url: str) -> Timeout:
         """The error for this phase having taken too long."""
         if monotonic() + _TIMERS_ARE_EARLY_S >= self._total_at:
-            return Timeout(
+            error = Timeout(
                 f"{host_of(url)} had not answered in full within {self._times.total_s:g} s (total); "
                 "raise timeout= if its answers take that long"
             )
+            error.sent = self.phase != "connect"
+            return error
         what, cure = _STORIES[self.phase]
         seconds = self._seconds(self.phase)
-        return Timeout(f"{host_of(url)} {what} within {seconds:g} s ({self.phase}); {cure}")
+        error = Timeout(f"{host_of(url)} {what} within {seconds:g} s ({self.phase}); {cure}")
+        error.sent = self.phase != "connect"
+        return error
 
     def _seconds(self, phase: Phase) -> float | None:
         times = self._times

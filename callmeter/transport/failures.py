@@ -29,7 +29,9 @@ def no_connection(url: str, cause: str) -> APIConnectionError:
 
 def broken(url: str, cause: str) -> APIConnectionError:
     """The connection ended, or made no sense, before the answer was whole."""
-    return unreachable(url, f"the connection broke ({cause})", "retry; the server may be overloaded or restarting")
+    error = unreachable(url, f"the connection broke ({cause})", "retry; the server may be overloaded or restarting")
+    error.sent = True
+    return error
 
 
 def undecodable(url: str, cause: str) -> APIConnectionError:

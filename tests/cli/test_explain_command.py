@@ -23,12 +23,18 @@ def test_every_line_is_quantity_times_rate_and_they_add_up_to_the_cost(run: Run,
     (claude,) = ids(run, spent, "--provider", "anthropic")
     found = explained(run, spent, claude)
     lines = {item["line"]: item for item in found["items"]}
-    assert {name: item["quantity"] for name, item in lines.items()} == {"input": "600", "cache_read": "400", "output": "100"}
+    assert {name: item["quantity"] for name, item in lines.items()} == {
+        "input": "600",
+        "cache_read": "400",
+        "output": "100",
+    }
     for item in lines.values():
         assert Decimal(item["quantity"]) * Decimal(item["rate"]) == Decimal(item["amount"])
         assert item["source"]
         assert item["since"] < found["call"]["at"]
-    assert sum(Decimal(item["amount"]) for item in lines.values()) == Decimal(found["call"]["cost"]) == Decimal("0.00342")
+    assert (
+        sum(Decimal(item["amount"]) for item in lines.values()) == Decimal(found["call"]["cost"]) == Decimal("0.00342")
+    )
     assert found["adds_up"] is True
     assert Decimal(found["sum"]) == Decimal("0.00342")
     assert found["call"]["price_table"].startswith("anthropic")
@@ -60,7 +66,9 @@ def test_an_unpriced_call_says_why(run: Run, spent: Path) -> None:
 
 
 def test_a_cut_stream_says_that_its_cost_is_estimated(run: Run, spent: Path) -> None:
-    cut = [row for row in json.loads(run("calls", "--json", "--home", spent).stdout)["rows"] if row["ended"] == "cancelled"]
+    cut = [
+        row for row in json.loads(run("calls", "--json", "--home", spent).stdout)["rows"] if row["ended"] == "cancelled"
+    ]
     text = run("explain", cut[0]["call_id"], "--home", spent).stdout
     assert "estimated because we counted the tokens" in text
 

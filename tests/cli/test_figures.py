@@ -23,7 +23,12 @@ def test_money_is_printed_to_its_last_digit_with_two_decimals_or_more(amount: De
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [("0E-15", "0.00"), ("12.300000000000000", "12.30"), ("0.000002500000000", "0.0000025"), ("1E-15", "0." + "0" * 14 + "1")],
+    [
+        ("0E-15", "0.00"),
+        ("12.300000000000000", "12.30"),
+        ("0.000002500000000", "0.0000025"),
+        ("1E-15", "0." + "0" * 14 + "1"),
+    ],
 )
 def test_money_looks_like_money(amount: str, text: str) -> None:
     assert money(Decimal(amount)) == text

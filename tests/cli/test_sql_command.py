@@ -77,7 +77,7 @@ def test_an_export_holds_every_call(run: Run, spent: Path, tmp_path: Path, suffi
     assert (done.returncode, done.stdout) == (0, f"9 calls written to {target}\n")
     table = "calls" if suffix == "duckdb" else f"'{target}'"
     with duckdb.connect(str(target) if suffix == "duckdb" else ":memory:") as opened:
-        assert opened.execute(f"SELECT count(*) FROM {table}").fetchone() == (9,)  # noqa: S608
+        assert opened.execute(f"SELECT count(*) FROM {table}").fetchone() == (9,)
 
 
 def test_an_export_replaces_nothing_unasked(run: Run, spent: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def said(message: str, **fields: Any) -> dict[str, Any]:
         (422, UnprocessableEntityError, False),
         (424, InternalServerError, False),
         (429, RateLimitError, True),
-        (498, ServiceUnavailableError, False),
+        (498, ServiceUnavailableError, True),
         (500, InternalServerError, True),
         (502, errors.BadGatewayError, True),
         (503, ServiceUnavailableError, True),
