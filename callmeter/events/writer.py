@@ -7,7 +7,6 @@ While the journal cannot be written to, events wait in memory up to the hand-off
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 
@@ -314,7 +313,7 @@ class Writer:
         with self.handoff.lock:
             if self._thread is not None:
                 return
-            if not self._stopped and not sys.is_finalizing():
+            if not self._stopped and threading.main_thread().is_alive():
                 self._thread = thread
         if self._thread is thread:
             lifecycle.end_with_multiprocessing()
