@@ -7,6 +7,7 @@
 -- param limit: rows at most; all if none
 -- by model: model
 -- by provider: provider
+-- by status: status
 -- by deployment: deployment
 -- by user: "user"
 -- by team: team
