@@ -24,8 +24,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     durability: Annotated[
         Literal["process", "sync", "power"],
         Meta(
-            description="When an event counts as kept: process (committed within 10 ms), sync (committed before the "
-            "call goes on), power (sync, and flushed to the disk)."
+            description="When an event counts as kept: process (committed in groups, soon after), sync (committed "
+            "before the call goes on), power (sync, and flushed to the disk)."
         ),
     ] = "process"
     capture_content: Annotated[bool, Meta(description="Store prompts and answers with the events.")] = False
