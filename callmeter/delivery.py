@@ -49,7 +49,7 @@ class Delivery:
         self._sinks: tuple[Sink, ...] = ()
         self._wants: tuple[tuple[str, tuple[type, ...]], ...] = ()
         self._transforms: tuple[Transform, ...] = ()
-        self._ledger = False
+        self._transformed: Transform = chain(())
         self._temporary: Path | None = None
         self._said_slow = False
         self.writer = self._new_writer()
@@ -71,17 +71,15 @@ class Delivery:
             ids=self._ids if isinstance(self._ids, IdSource) else IdSource(self._clock),
             settings=self._settings,
             sinks=lambda: self._wants,
-            ledger=self._ledger,
-            redact=self._transform,
+            redact=lambda event: self._transformed(event),
             on_loss=self._on_loss,
         )
 
     def add(self, sinks: Sequence[Sink], *, ledger: bool) -> None:
         """Deliver to these sinks too, from the next event on. Raises `MissingExtraError` where a package is missing."""
-        if ledger and not self._ledger:
+        if ledger and not self.writer.ledger:
             require_duckdb()
-            self._ledger = True
-            self.writer._ledger = True
+            self.writer.ledger = True
         known = {identity for identity, _ in self._wants}
         fresh = [sink for sink in sinks if sink.identity() not in known]
         self._sinks = (*self._sinks, *fresh)
@@ -91,6 +89,7 @@ class Delivery:
     def transform(self, transforms: Sequence[Transform]) -> None:
         """Apply these to every event before it is stored, after those already there."""
         self._transforms = (*self._transforms, *transforms)
+        self._transformed = chain(self._transforms)
 
     def offer(self, event: AnyEvent, size: int) -> None:
         """Hand an event to the writer; with `durability="sync"` wait until it is committed."""
@@ -156,7 +155,7 @@ class Delivery:
         """Start what runs beside the writer, once a process and again when a sink was added."""
         self._running = True
         self.workers.start(self._sinks)
-        if self._ledger and self._compacting is None:
+        if self.writer.ledger and self._compacting is None:
             thread = threading.Thread(target=self._compact, name="callmeter-compactor", daemon=True)
             self._compacting = thread
             try:
@@ -199,9 +198,6 @@ class Delivery:
 
             self._transport = sync_transport(self._settings.transport)
         return self._transport
-
-    def _transform(self, event: AnyEvent) -> AnyEvent | None:
-        return chain(self._transforms)(event) if self._transforms else event
 
     def _say_slow(self) -> None:
         if not self._said_slow:

@@ -83,7 +83,6 @@ class Runtime:
         self._async_transport = async_transport
         self._subscriptions: tuple[Subscription, ...] = ()
         self._transforms: tuple[Transform, ...] = ()
-        self._given_sinks = tuple(sinks)
         self._on: list[Any] = []
         self._making = threading.RLock()
         self.losses: dict[tuple[str, str], int] = {}
@@ -96,8 +95,8 @@ class Runtime:
             on_loss=self._lost,
         )
         self.bus.queues = (self.callbacks,)
-        if self._given_sinks or self.settings.ledger:
-            self._deliver(self._given_sinks, ledger=self.settings.ledger)
+        if sinks or self.settings.ledger:
+            self._deliver(sinks, ledger=self.settings.ledger)
 
     # -- what calls ask for
 
@@ -223,8 +222,7 @@ class Runtime:
             self.delivery = Delivery(self.settings, self.clock, self.ids, self._lost)
             self.delivery.transform(self._transforms)
             # Handlers run last in, first out: callbacks and sinks have their turn before the writer closes for good.
-            atexit.unregister(_at_exit)
-            atexit.register(_at_exit)
+            _close_at_end()
             self.bus.queues = (self.delivery, self.callbacks)
         self.delivery.add(sinks, ledger=ledger)
 
@@ -274,9 +272,8 @@ class Runtime:
         self.callbacks.flush(max(0.0, until - time.monotonic()))
         if self.delivery is not None:
             self.delivery.close(max(0.0, until - time.monotonic()))
-        for transport in (self._transport,):
-            if transport is not None and hasattr(transport, "close"):
-                transport.close()
+        if hasattr(self._transport, "close"):
+            self._transport.close()
 
 
 def _own(listed: Sequence[Any], both: Sequence[Any], more: Sequence[Any]) -> list[Any]:

@@ -20,7 +20,7 @@ from callmeter.errors import APIError, as_openai
 from callmeter.events.model import CallFacts
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.shapes import Completion
-from callmeter.types import Call, Deployment, Secret, Timeouts
+from callmeter.types import Call, Deployment, Timeouts
 
 OURS = frozenset(
     """api_base api_key api_version base_model base_url additional_drop_params allowed_openai_params caching cache
@@ -307,6 +307,3 @@ def _first(*values: Any) -> Any:
         if value is not None:
             return value
     return None
-
-
-__all__ = ["Secret", "acompletion", "completion"]

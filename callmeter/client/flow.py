@@ -4,6 +4,9 @@ Sync and async calls, plain and streamed, share it. Whatever happens in between,
 start is followed by exactly one end.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import msgspec
 
 from callmeter.client import codecs
@@ -13,7 +16,9 @@ from callmeter.client.recorder import Recorder
 from callmeter.client.streaming import StreamCore
 from callmeter.errors import APIError, Timeout, as_openai
 from callmeter.shapes import Completion
-from callmeter.wire import WireRequest
+from callmeter.wire import WireReply, WireRequest
+
+T = TypeVar("T")
 
 
 class Conduct:
@@ -76,70 +81,64 @@ class Conduct:
 
 def complete(plan: Plan, recorder: Recorder) -> Flow[Completion]:
     """A plain call. Returns the completion, its end event published; raises what the last attempt raised."""
-    conduct = Conduct(plan, recorder)
-    try:
-        while True:
-            target = conduct.next_target()
-            call, deployment = target.call, target.deployment
-            codec = codecs.load(deployment.codec)
-            recorder.attempting(target)
-            try:
-                request = codec.request(call, deployment)
-                recorder.sending(request)
-                try:
-                    reply = yield Send(conduct.bounded(request))
-                finally:
-                    recorder.received()
-                if not 200 <= reply.status < 300:
-                    raise codec.failure(reply.status, reply.headers, reply.body, deployment)
-                completion, meter = codec.response(reply, call, deployment)
-            except APIError as error:
-                step = conduct.after(error)
-                if step.wait_s:
-                    yield Sleep(step.wait_s)
-            else:
-                recorder.succeeded(completion, meter, len(reply.body))
-                recorder.sign(completion, reply.headers)
-                return completion
-    except APIError as error:
-        recorder.failed(error)
-        raise conduct.tried(error) from error.__cause__
-    except BaseException as error:
-        recorder.aborted(error)
-        raise
+    return _attempts(Conduct(plan, recorder), _answer)
 
 
 def stream(plan: Plan, recorder: Recorder) -> Flow[StreamCore]:
     """A streamed call up to the head of its answer. What follows is the stream's, which then owes the end event."""
-    conduct = Conduct(plan, recorder)
+    return _attempts(Conduct(plan, recorder), _head)
+
+
+def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]]) -> Flow[T]:
+    """One attempt after another, until one has an answer or nothing is left to try."""
+    recorder = conduct.recorder
     try:
         while True:
             target = conduct.next_target()
-            call, deployment = target.call, target.deployment
-            codec = codecs.load(deployment.codec)
             recorder.attempting(target)
             try:
-                request = codec.request(call, deployment)
-                recorder.sending(request)
-                try:
-                    opened = yield Open(conduct.bounded(request))
-                finally:
-                    recorder.received()
-                if not 200 <= opened.status < 300:
-                    body = yield ReadRest(opened)
-                    raise codec.failure(opened.status, opened.headers, body, deployment)
+                return (yield from attempt(conduct, target))
             except APIError as error:
                 step = conduct.after(error)
-                if step.wait_s:
-                    yield Sleep(step.wait_s)
-            else:
-                return StreamCore(opened, codec, target, recorder, conduct.deadline_ns)
+            if step.wait_s:
+                yield Sleep(step.wait_s)
     except APIError as error:
         recorder.failed(error)
         raise conduct.tried(error) from error.__cause__
     except BaseException as error:
         recorder.aborted(error)
         raise
+
+
+def _answer(conduct: Conduct, target: Target) -> Flow[Completion]:
+    call, deployment, recorder = target.call, target.deployment, conduct.recorder
+    codec = codecs.load(deployment.codec)
+    reply: WireReply = yield from _exchange(conduct, codec.request(call, deployment), Send)
+    if not 200 <= reply.status < 300:
+        raise codec.failure(reply.status, reply.headers, reply.body, deployment)
+    completion, meter = codec.response(reply, call, deployment)
+    recorder.succeeded(completion, meter, len(reply.body))
+    recorder.sign(completion, reply.headers)
+    return completion
+
+
+def _head(conduct: Conduct, target: Target) -> Flow[StreamCore]:
+    call, deployment = target.call, target.deployment
+    codec = codecs.load(deployment.codec)
+    opened = yield from _exchange(conduct, codec.request(call, deployment), Open)
+    if not 200 <= opened.status < 300:
+        body = yield ReadRest(opened)
+        raise codec.failure(opened.status, opened.headers, body, deployment)
+    return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns)
+
+
+def _exchange(conduct: Conduct, request: WireRequest, effect: type[Send] | type[Open]) -> Flow[Any]:
+    """Send the request and say so to the account, before and after, whatever comes back."""
+    conduct.recorder.sending(request)
+    try:
+        return (yield effect(conduct.bounded(request)))
+    finally:
+        conduct.recorder.received()
 
 
 def _sooner(bound: float | None, left: float) -> float:

@@ -64,6 +64,7 @@ class Recorder:
         self._attempts: list[Attempt] = []
         self._body = b""
         self._began = False
+        self._began_at: Target | None = None
         self._in_flight = False
         self._start_ns = self._sent_ns = runtime.clock.mono_ns()
         self._sent_at_ns = 0
@@ -183,7 +184,7 @@ class Recorder:
     # -- how
 
     def _begin(self) -> None:
-        self._began = True
+        self._began, self._began_at = True, self._target
         if self._target is not None:
             self.facts = _located(self.facts, self._target, len(self._body))
         event = CallStarted(
@@ -238,7 +239,7 @@ class Recorder:
         self.end = kind(
             id=rt.ids(),
             at_ns=rt.clock.wall_ns(),
-            call=self.facts if self._target is None else _located(self.facts, self._target, len(self._body)),
+            call=self._facts_at_end(),
             usage=usage if len(attempts) == 1 else add_usages(attempts, usage),
             usage_source=source,
             usage_problem=meter.problem,
@@ -258,6 +259,12 @@ class Recorder:
             content=self._content(completion, error),
         )
         rt.publish(self.end, len(self._body) + answer_bytes)
+
+    def _facts_at_end(self) -> CallFacts:
+        """The start's facts; after a fallback, with the deployment that served the call."""
+        if self._target is None or self._target is self._began_at:
+            return self.facts
+        return _located(self.facts, self._target, len(self._body))
 
     def _content(self, completion: Completion | None, error: BaseException | None = None) -> Content:
         """References for the writer (which hashes the body) and, where somebody wants them, for callbacks."""

@@ -19,7 +19,7 @@ def otel(name: str, unit: str = "") -> Meta:
 
 
 class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known when a call begins. The start event and the end event of a call carry the same one."""
+    """What is known when a call begins. Its end carries it too, naming the deployment that served after a fallback."""
 
     call_id: str
     trace_id: Annotated[str, Meta(description="32 hex digits; the caller's active trace, else minted")] = ""

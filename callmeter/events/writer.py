@@ -62,7 +62,9 @@ class Writer:
         on_loss: OnLoss | None = None,
     ) -> None:
         self._open_journal, self._clock, self._ids, self._settings = open_journal, clock, ids, settings
-        self._sinks, self._ledger, self._redact, self._on_loss = sinks, ledger, redact, on_loss
+        self.ledger = ledger
+        """Whether the ledger is to have what is written from now on."""
+        self._sinks, self._redact, self._on_loss = sinks, redact, on_loss
         self.handoff = Handoff(settings.max_memory_bytes)
         self._liveness: Liveness | None = None
         self._begin()
@@ -203,7 +205,7 @@ class Writer:
     def _row(self, event: AnyEvent, hash_key: bytes) -> Row | None:
         """The event as the journal takes it; None where nobody wants it."""
         kind = KINDS[type(event)]
-        sinks, ledger = self._sinks_of.get(type(event), ()), self._ledger and kind not in (START, ATTEMPT)
+        sinks, ledger = self._sinks_of.get(type(event), ()), self.ledger and kind not in (START, ATTEMPT)
         if kind == ATTEMPT and not sinks:
             return None
         call_id = _call_id(event)
@@ -218,7 +220,7 @@ class Writer:
         if kind != START:
             return Row(event.id, call_id, kind, event.at_ns, body, ledger, sinks)
         ends = self._sinks_of.get(CallFailed, ())
-        return Row(event.id, call_id, kind, event.at_ns, body, self._ledger, sinks, self._owner(), ends)
+        return Row(event.id, call_id, kind, event.at_ns, body, self.ledger, sinks, self._owner(), ends)
 
     def _redacted(self, event: AnyEvent) -> AnyEvent | None:
         if self._redact is None:
@@ -244,7 +246,7 @@ class Writer:
 
     def _lose(self, kind: type, reason: str, count: int, size: int) -> None:
         """Note a loss of whole events for each sink that would have got them, and for the ledger."""
-        ledger = (LEDGER,) if self._ledger and KINDS.get(kind) not in (START, ATTEMPT) else ()
+        ledger = (LEDGER,) if self.ledger and KINDS.get(kind) not in (START, ATTEMPT) else ()
         for sink in (*self._sinks_of.get(kind, ()), *ledger):
             self._losses.append(Loss(sink, reason, count, size))
 
@@ -281,7 +283,7 @@ class Writer:
         )
         # Not through the transforms: no sampling may hide that something was lost.
         body = stored_form(event, hash_key=b"", max_content_bytes=None)
-        return Row(event.id, "", DROPPED, event.at_ns, body, self._ledger, self._sinks_of.get(EventsDropped, ()))
+        return Row(event.id, "", DROPPED, event.at_ns, body, self.ledger, self._sinks_of.get(EventsDropped, ()))
 
     # --- the journal
 
