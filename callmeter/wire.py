@@ -1,6 +1,7 @@
 """Bytes on the wire, before any transport: a request as a value, an answer as a value."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -26,3 +27,22 @@ class WireReply(Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
+
+
+class Signer(Protocol):
+    """Puts credentials on a request where that takes more than a header known beforehand: a fetched token, a signature.
+
+    Signing may fetch and therefore block; asynchronous calls do it on a thread unless `ready` says it is instant.
+    """
+
+    def ready(self) -> bool:
+        """Whether `sign` answers at once just now."""
+        ...
+
+    def sign(self, request: WireRequest) -> WireRequest:
+        """The request with its credentials.
+
+        Raises `AuthenticationError` saying where it looked if there are none, `APIConnectionError` if the service
+        that hands them out cannot be reached.
+        """
+        ...

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from callmeter.client.effects import Effect, Flow, Open, Send, Sleep
+from callmeter.client.effects import Effect, Flow, Open, Send, Sign, Sleep
 
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ def _perform(effect: Effect, transport: Any, sleep: Callable[[float], None]) -> 
         return transport.open(effect.request)
     if isinstance(effect, Sleep):
         return sleep(effect.seconds)
+    if isinstance(effect, Sign):
+        return effect.signer.sign(effect.request)
     try:
         return effect.stream.read()
     finally:
@@ -56,7 +58,17 @@ async def _aperform(effect: Effect, transport: Any, sleep: Callable[[float], Awa
         return await transport.open(effect.request)
     if isinstance(effect, Sleep):
         return await sleep(effect.seconds)
+    if isinstance(effect, Sign):
+        return await _asign(effect)
     try:
         return await effect.stream.read()
     finally:
         await effect.stream.aclose()
+
+
+async def _asign(effect: Sign) -> Any:
+    if effect.signer.ready():
+        return effect.signer.sign(effect.request)
+    import asyncio
+
+    return await asyncio.to_thread(effect.signer.sign, effect.request)

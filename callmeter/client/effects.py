@@ -5,7 +5,14 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from callmeter.wire import WireRequest
+from callmeter.wire import Signer, WireRequest
+
+
+class Sign(Struct, frozen=True):
+    """Put credentials on a request that need fetching or computing; the answer is the signed `WireRequest`."""
+
+    request: WireRequest
+    signer: Signer
 
 
 class Send(Struct, frozen=True):
@@ -32,7 +39,7 @@ class Sleep(Struct, frozen=True):
     seconds: float
 
 
-Effect = Send | Open | ReadRest | Sleep
+Effect = Sign | Send | Open | ReadRest | Sleep
 
 T = TypeVar("T")
 Flow = Generator[Effect, Any, T]

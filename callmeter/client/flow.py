@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from callmeter.client import codecs
-from callmeter.client.effects import Flow, Open, ReadRest, Send, Sleep
+from callmeter.client.effects import Flow, Open, ReadRest, Send, Sign, Sleep
 from callmeter.client.plan import Plan, Step, Target
 from callmeter.client.recorder import Recorder
 from callmeter.client.streaming import StreamCore
@@ -113,7 +113,7 @@ def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]]) -
 def _answer(conduct: Conduct, target: Target) -> Flow[Completion]:
     call, deployment, recorder = target.call, target.deployment, conduct.recorder
     codec = codecs.load(deployment.codec)
-    reply: WireReply = yield from _exchange(conduct, codec.request(call, deployment), Send)
+    reply: WireReply = yield from _exchange(conduct, target, codec.request(call, deployment), Send)
     if not 200 <= reply.status < 300:
         raise codec.failure(reply.status, reply.headers, reply.body, deployment)
     completion, meter = codec.response(reply, call, deployment)
@@ -125,15 +125,17 @@ def _answer(conduct: Conduct, target: Target) -> Flow[Completion]:
 def _head(conduct: Conduct, target: Target) -> Flow[StreamCore]:
     call, deployment = target.call, target.deployment
     codec = codecs.load(deployment.codec)
-    opened = yield from _exchange(conduct, codec.request(call, deployment), Open)
+    opened = yield from _exchange(conduct, target, codec.request(call, deployment), Open)
     if not 200 <= opened.status < 300:
         body = yield ReadRest(opened)
         raise codec.failure(opened.status, opened.headers, body, deployment)
     return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns)
 
 
-def _exchange(conduct: Conduct, request: WireRequest, effect: type[Send] | type[Open]) -> Flow[Any]:
+def _exchange(conduct: Conduct, target: Target, request: WireRequest, effect: type[Send] | type[Open]) -> Flow[Any]:
     """Send the request and say so to the account, before and after, whatever comes back."""
+    if target.deployment.signer is not None:
+        request = yield Sign(request, target.deployment.signer)
     conduct.recorder.sending(request)
     try:
         return (yield effect(conduct.bounded(request)))
