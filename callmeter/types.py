@@ -156,6 +156,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     """The model whose price applies where the deployment's own name says nothing (Azure, private hosts)."""
     quirks: Mapping[str, Any] = {}
     """The provider row's deviations from its wire format, by name."""
+    variables: Mapping[str, str] = {}
+    """What else the provider's addresses and credentials take, by name: `api_version`, `project`, `location`, …"""
     signer: Any = None
     """A `callmeter.wire.Signer` where credentials are more than a key in a header."""
 
