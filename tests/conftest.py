@@ -4,6 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every machine and every day: a busy machine must not decide what passes.
+settings.register_profile(
+    "callmeter", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("callmeter")
 
 
 @pytest.fixture(autouse=True)

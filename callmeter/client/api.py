@@ -11,7 +11,7 @@ from callmeter.client.drive import adrive, drive
 from callmeter.client.mock import AsyncMockTransport, Mock, MockTransport
 from callmeter.client.params import admit, split
 from callmeter.client.plan import Plan, Target
-from callmeter.client.providers import Provider
+from callmeter.client.providers import KEYWORDS, Provider
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.client.streaming import AsyncStream, Stream
@@ -30,7 +30,7 @@ OURS = frozenset(
     mock_response mock_timeout mock_tool_calls model_info model_list no-log num_retries output_cost_per_token region
     shared_session stream_timeout success_callback tags timeout total_timeout turn_off_message_logging
     verbose""".split()
-)
+).union(KEYWORDS)
 """Arguments that are about the call and never part of a request body."""
 
 COLUMNS = ("project", "user", "team", "customer", "feature", "session_id", "environment", "key_id")
@@ -206,7 +206,7 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
     where = _mocked(row, name, ours) if mock is not None else _real(rt, row, name, ours)
     params = admit(
         call.params,
-        codecs.load(where.codec).supported,
+        codecs.load(where.codec).supported.difference(where.quirks.get("lacks", ())),
         provider=row.name,
         model=name,
         drop_params=call.drop_params,
@@ -226,6 +226,7 @@ def _real(rt: Runtime, row: Provider, name: str, ours: Mapping[str, Any]) -> Dep
         region=ours.get("region") or "",
         deployment_id=(ours.get("model_info") or {}).get("id") or "",
         bind_keys=rt.settings.bind_keys == "origin",
+        given=ours,
     )
 
 

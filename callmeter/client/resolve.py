@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from callmeter.client.credentials import signer_for
 from callmeter.client.providers import BY_NAME, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
 from callmeter.types import Deployment, Secret
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Owner = Callable[[str], str | None]
 """The provider that is known to offer a bare model name, or None."""
@@ -22,7 +27,8 @@ def provider_of(model: str, custom: str | None, owner: Owner) -> tuple[Provider,
         row = BY_NAME.get(custom)
         if row is None:
             raise BadRequestError(
-                f"custom_llm_provider={custom!r} is no provider callmeter knows; it knows {_known()}",
+                f"custom_llm_provider={custom!r} is no provider callmeter knows; near it: {_near(custom)}. "
+                "`callmeter providers` lists them all",
                 llm_provider=custom,
                 model=model,
             )
@@ -36,13 +42,18 @@ def provider_of(model: str, custom: str | None, owner: Owner) -> tuple[Provider,
         return BY_NAME[name], model
     raise BadRequestError(
         f"LLM Provider NOT provided. You passed model={model!r}: put the provider before it, as in "
-        f"'openai/{model}', or pass custom_llm_provider=…. Known providers: {_known()}",
+        f"'openai/{model}', or pass custom_llm_provider=…. `callmeter providers` lists all "
+        f"{len(PROVIDERS)}: {KNOWN_BEST}",
         model=model,
     )
 
 
-def _known() -> str:
-    return ", ".join(row.name for row in PROVIDERS)
+KNOWN_BEST = "openai, anthropic, gemini, vertex_ai, azure, bedrock, mistral, groq, openrouter, ollama, …"
+
+
+def _near(name: str) -> str:
+    """Names like one that nobody has, for a message."""
+    return ", ".join(get_close_matches(name, BY_NAME, 3, 0.5)) or KNOWN_BEST
 
 
 def deployment(
@@ -56,14 +67,17 @@ def deployment(
     region: str = "",
     deployment_id: str = "",
     bind_keys: bool = False,
+    given: Mapping[str, Any] = NOTHING,
     environ: Mapping[str, str] = os.environ,
 ) -> Deployment:
     """Where calls to `model` at this provider go. An explicit address or key wins over the environment's.
 
-    With `bind_keys` a key from the environment only goes to the provider's own address. Raises
-    `AuthenticationError` naming the variables where a key is needed and none is found.
+    `given` are the caller's arguments, among which the row's variables are looked up. With `bind_keys` a key from the
+    environment only goes to the provider's own address. Raises `AuthenticationError` naming the variables where a key
+    is needed and none is found, and `BadRequestError` for an address that is none or lacks a part.
     """
-    base = api_base or _first(environ, row.base_env) or row.base_url
+    variables = _variables(row, given, environ) if row.variables else {}
+    base = api_base or _first(environ, row.base_env) or _own_address(row, variables, model)
     if row.codec == "ollama":
         from callmeter.client.codecs.ollama import normalise_host
 
@@ -88,12 +102,54 @@ def deployment(
         codec=row.codec,
         api_base=base,
         api_key=key,
-        headers=headers or {},
+        headers={**_headers(row, environ), **(headers or {})} if row.headers else headers or {},
         id=deployment_id,
-        region=region,
+        region=region or variables.get("region") or variables.get("location") or "",
         base_model=base_model,
         quirks=row.quirks,
+        variables={name: value for name, value in variables.items() if not row.variables[name].secret},
+        # An explicit key is a ready token or a bearer key: it takes the place of the cloud's credentials.
+        signer=signer_for(row.signer, variables) if row.signer and key is None else None,
     )
+
+
+def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """What is known of a row's variables: arguments, then the environment, then the row's own default."""
+    found: dict[str, str] = {}
+    for name, variable in row.variables.items():
+        said = next((given[keyword] for keyword in variable.keywords if given.get(keyword) is not None), None)
+        value = str(said) if said is not None else _first(environ, variable.env) or variable.default
+        if value:
+            found[name] = value
+    return found
+
+
+def _own_address(row: Provider, variables: Mapping[str, str], model: str) -> str:
+    """The row's address with its variables filled in. Raises `BadRequestError` naming one that nobody set."""
+    if not row.base_url:
+        raise BadRequestError(
+            f"{row.name} has no address of its own: pass api_base=…, or set {' or '.join(row.base_env)}",
+            llm_provider=row.name,
+            model=model,
+        )
+    try:
+        return row.base_url.format_map({"model": model, **variables}) if "{" in row.base_url else row.base_url
+    except KeyError as error:
+        name = error.args[0]
+        variable = row.variables[name]
+        places = [*(f"{keyword}=…" for keyword in variable.keywords), *variable.env]
+        raise BadRequestError(
+            f"{row.name} needs a {name}: give it as {' or '.join(places)}, or pass the whole address as api_base=…",
+            llm_provider=row.name,
+            model=model,
+        ) from None
+
+
+def _headers(row: Provider, environ: Mapping[str, str]) -> dict[str, str]:
+    filled = {
+        name: environ.get(value[1:], "") if value.startswith("$") else value for name, value in row.headers.items()
+    }
+    return {name: value for name, value in filled.items() if value}
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:

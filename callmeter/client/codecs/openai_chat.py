@@ -7,6 +7,15 @@ A provider's deviations are data, in its row's `quirks`:
     unlimited_stop      True where `stop` may have more than four entries
     echo                names of message keys that are sent back although OpenAI refuses them (`reasoning_details`, …)
     usage               {field of `Usage`, or a line of its `units`: dotted path in the usage object}
+    values              {parameter: {our value: its value}}
+    lacks               names of parameters it refuses (read where parameters are admitted)
+    body                fields that go into every body
+    plain_content       True where a message's content must be a string
+    flat_schema         True where a JSON schema stands in `response_format.schema`
+    model_prefix        what comes before a model's short name
+    path                the endpoint's path, where it is not `/chat/completions`
+    dedicated_path      the path at an `api_base` of the caller's own that ends without `/v1`
+    key_header          the header that holds the bare key, where it is not `Authorization: Bearer`
 
 Source: https://platform.openai.com/docs/api-reference/chat
 """
@@ -21,7 +30,7 @@ from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
 from callmeter.client.codecs.schemas import closed, wanted
 from callmeter.client.failures import failure
 from callmeter.client.params import OPENAI_CHAT_PARAMS
-from callmeter.errors import APIError
+from callmeter.errors import APIError, BadRequestError
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply, WireRequest
 
@@ -52,7 +61,7 @@ class OpenAIChat:
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as one POST. Raises `BadRequestError` for a message or format that is no JSON object."""
         return WireRequest(
-            url=deployment.api_base.rstrip("/") + "/chat/completions",
+            url=endpoint(deployment),
             body=encode_body(_body(call, deployment)),
             headers=_headers(call, deployment),
             timeouts=call.timeouts,
@@ -74,11 +83,28 @@ class OpenAIChat:
 CODEC = OpenAIChat()
 
 
+def endpoint(deployment: Deployment) -> str:
+    """The address of chat: under the base, or the base itself where it names the endpoint already."""
+    base, quirks = deployment.api_base.rstrip("/"), deployment.quirks
+    if base.endswith("/chat/completions"):
+        return base
+    dedicated = "dedicated_path" in quirks and not base.endswith("/v1")
+    path: str = quirks["dedicated_path"] if dedicated else quirks.get("path", "/chat/completions")
+    return base + path
+
+
+def model_name(deployment: Deployment) -> str:
+    """The model as the provider spells it in a body."""
+    prefix = deployment.quirks.get("model_prefix", "")
+    return deployment.model if "/" in deployment.model else prefix + deployment.model
+
+
 def _body(call: Call, deployment: Deployment) -> JSON:
     quirks = deployment.quirks
     refused = REFUSED_IN_MESSAGES.difference(quirks.get("echo", ()))
     body: JSON = {
-        "model": deployment.model,
+        **quirks.get("body", {}),
+        "model": model_name(deployment),
         "messages": [_message(message, n, refused) for n, message in enumerate(call.messages)],
         **call.params,
     }
@@ -88,12 +114,34 @@ def _body(call: Call, deployment: Deployment) -> JSON:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     if not call.stream or quirks.get("no_stream_options"):
         body.pop("stream_options", None)
-    for ours, theirs in quirks.get("rename", {}).items():
-        if ours in body:
-            body[theirs] = body.pop(ours)
+    if quirks:
+        _deviate(body, quirks)
     extra = dict(call.extra)
     more = extra.pop("extra_body", None) or {}
     return {**body, **extra, **more}
+
+
+def _deviate(body: JSON, quirks: Mapping[str, Any]) -> None:
+    """What this provider spells otherwise."""
+    for name, values in quirks.get("values", {}).items():
+        if isinstance(body.get(name), str):
+            body[name] = values.get(body[name], body[name])
+    if quirks.get("plain_content"):
+        body["messages"] = [_with_plain_content(message, n) for n, message in enumerate(body["messages"])]
+    if quirks.get("flat_schema") and isinstance(form := body.get("response_format"), dict) and "json_schema" in form:
+        body["response_format"] = {"type": "json_schema", "schema": form["json_schema"].get("schema")}
+    for ours, theirs in quirks.get("rename", {}).items():
+        if ours in body:
+            body[theirs] = body.pop(ours)
+
+
+def _with_plain_content(message: JSON, position: int) -> JSON:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    if any(not isinstance(part, dict) or part.get("type") != "text" for part in content):
+        raise BadRequestError(f"messages[{position}] has parts that are not text: this provider takes plain text only")
+    return {**message, "content": "".join(part.get("text") or "" for part in content)}
 
 
 def _shape(body: JSON, quirks: Mapping[str, Any]) -> None:
@@ -132,7 +180,8 @@ def _without_cache_control(part: Any) -> Any:
 def _headers(call: Call, deployment: Deployment) -> dict[str, str]:
     headers = {"content-type": "application/json", "accept": "text/event-stream" if call.stream else "application/json"}
     if deployment.api_key:
-        headers["authorization"] = f"Bearer {deployment.api_key.reveal()}"
+        name = deployment.quirks.get("key_header")
+        headers[name or "authorization"] = ("" if name else "Bearer ") + deployment.api_key.reveal()
     for given in (deployment.headers, call.headers):
         headers |= {name.lower(): value for name, value in given.items()}
     return headers

@@ -1,0 +1,48 @@
+"""What is said of a provider: one row a provider, and everything it needs to be called is in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+
+class Variable(Struct, frozen=True):
+    """Something an address or a credential takes beside the key: a region, a project, an API version."""
+
+    env: tuple[str, ...] = ()
+    """Environment variables that may hold it, best first."""
+    keywords: tuple[str, ...] = ()
+    """Arguments of `completion()` that set it; they win over the environment."""
+    default: str = ""
+    secret: bool = False
+    """Whether it is a credential: never shown, and not part of an address."""
+
+
+class Provider(Struct, frozen=True):
+    """A provider's name, wire format, address and where its key is found."""
+
+    name: str
+    display: str = ""
+    """How the provider writes its name; empty: as `name`."""
+    codec: str = "openai_chat"
+    """The wire of chat: a module of `callmeter.client.codecs`."""
+    base_url: str = ""
+    """Without the endpoint's own path. `{name}` is filled from `variables`; empty: every caller has their own."""
+    key_env: tuple[str, ...] = ()
+    """Environment variables that may hold the key, best first."""
+    base_env: tuple[str, ...] = ()
+    """Environment variables that may hold another address."""
+    needs_key: bool = True
+    aliases: tuple[str, ...] = ()
+    docs: str = ""
+    serves: tuple[str, ...] = ("chat",)
+    """Operations it offers over this wire: `chat`, `embedding`, `image_generation`, `responses`, `rerank`, …"""
+    variables: Mapping[str, Variable] = {}
+    headers: Mapping[str, str] = {}
+    """Sent with every request; a value `$NAME` is that environment variable's, left out where it is not set."""
+    signer: str = ""
+    """Module of `callmeter.client.credentials` for credentials that are fetched or computed."""
+    quirks: Mapping[str, Any] = {}
+    """Deviations from the wire format, by the codec's names for them."""
+    verified: str = "documentation"
+    """What the row was checked against: `sdk` (the official SDK), `recorded` (a real answer), `documentation`."""
