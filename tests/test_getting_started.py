@@ -48,6 +48,33 @@ response = completion(
 """,
 }
 
+SHAPED = {
+    "xai": ("xai/grok-2-latest", "XAI_API_KEY", "XAI_API_BASE", ""),
+    "nvidia_nim": ("nvidia_nim/<model_name>", "NVIDIA_NIM_API_KEY", "NVIDIA_NIM_API_BASE", ""),
+    "huggingface": (
+        "huggingface/WizardLM/WizardCoder-Python-34B-V1.0",
+        "HUGGINGFACE_API_KEY",
+        "HUGGINGFACE_API_BASE",
+        'api_base="ENDPOINT",',
+    ),
+    "openrouter": ("openrouter/google/palm-2-chat-bison", "OPENROUTER_API_KEY", "OPENROUTER_API_BASE", ""),
+    "novita": ("novita/deepseek/deepseek-r1", "NOVITA_API_KEY", "NOVITA_API_BASE", ""),
+}
+"""Tabs of providers in OpenAI's format: model, where the key and the address are, and what else the tab passes."""
+
+SHAPED_TAB = """
+from callmeter import completion
+import os
+
+os.environ["KEY_NAME"] = "their-api-key"
+
+response = completion(
+  model="MODEL",
+  messages=[{ "content": "Hello, how are you?","role": "user"}],
+  REST
+)
+"""
+
 EXCEPTIONS = """
 import os
 from openai import OpenAIError
@@ -107,6 +134,31 @@ def run(snippet: str, provider: FakeProvider) -> dict[str, Any]:
     scope: dict[str, Any] = {}
     exec(compile(snippet.replace("API_BASE", provider.url), "snippet", "exec"), scope)
     return scope
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("name", SHAPED)
+def test_a_tab_in_openais_format(
+    name: str, stream: bool, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, key, base, rest = SHAPED[name]
+    monkeypatch.setenv(key, "")
+    if rest:
+        rest = rest.replace("ENDPOINT", provider.url)
+    else:
+        monkeypatch.setenv(base, provider.openai_base)
+    snippet = SHAPED_TAB.replace("KEY_NAME", key).replace("MODEL", model)
+    response = run(snippet.replace("REST", f"{rest} stream={stream}"), provider)["response"]
+    if stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in response)
+    else:
+        assert response.choices[0].message.content == response["choices"][0]["message"]["content"]
+    heard = provider.requests[-1]
+    assert heard.path == "/v1/chat/completions"
+    assert heard.headers["authorization"] == "Bearer their-api-key"
+    body = json.loads(heard.body)
+    assert body["model"] == model.partition("/")[2]
+    assert body["messages"] == [{"content": "Hello, how are you?", "role": "user"}]
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -6,6 +6,8 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
+from callmeter.client import codecs
+from callmeter.client.providers import PROVIDERS, Provider
 from callmeter.settings import Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -35,7 +37,45 @@ def settings_page() -> str:
     return SETTINGS_HEAD + "".join(rows)
 
 
-PAGES = {"settings.md": settings_page}
+PROVIDERS_HEAD = """# Providers
+
+`callmeter.completion("provider/model", …)` calls any of these; `callmeter providers` lists them in the terminal. The
+key is looked for in the variables named, best first; `api_key=` and `api_base=` win over all of them. *Checked against*
+says how far a row was verified: the provider's own SDK against our decoding of the same bytes, a recorded answer, or
+the provider's documentation alone.
+
+| provider | also | wire | key | address | serves | checked against |
+|---|---|---|---|---|---|---|
+"""
+
+PROVIDERS_FOOT = """
+Not callable yet, for want of their wire or sign-in: Aleph Alpha's old API, Black Forest Labs, Bytez, fal, GigaChat,
+GitHub Copilot, LangGraph, NLP Cloud, Oracle Cloud, Replicate, Runway, SAP AI Core, Stability AI, Triton.
+"""
+
+
+def providers_page() -> str:
+    """`docs/providers.md`, from the rows themselves."""
+    return PROVIDERS_HEAD + "".join(_provider_line(row) for row in PROVIDERS) + PROVIDERS_FOOT
+
+
+def _provider_line(row: Provider) -> str:
+    name = f"[{row.display or row.name}]({row.docs})" if row.docs else row.display or row.name
+    keys = ", ".join(f"`{key}`" for key in row.key_env) or "none"
+    address = f"`{row.base_url}`" if row.base_url else f"your own: {', '.join(f'`{place}`' for place in row.base_env)}"
+    cells = (
+        f"`{row.name}` {name}",
+        ", ".join(f"`{alias}`" for alias in row.aliases),
+        f"`{row.codec}`",
+        keys if row.needs_key else f"not needed ({keys})",
+        address,
+        ", ".join(row.serves),
+        row.verified if codecs.exists(row.codec) else "not callable yet",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+PAGES = {"settings.md": settings_page, "providers.md": providers_page}
 
 
 def main(arguments: list[str]) -> int:
