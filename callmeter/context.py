@@ -6,6 +6,12 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+made_by: ContextVar[str] = ContextVar("callmeter.made_by", default="")
+"""Identity of the sink that is sending here. It is not told of the calls it makes itself: that would never end."""
+
+within: ContextVar[tuple[Any, ...]] = ContextVar("callmeter.within", default=())
+"""The user's callbacks that are running here, outermost first. None of them is told of a call made within it."""
+
 _current: ContextVar[Mapping[str, Any]] = ContextVar("callmeter.tags", default=MappingProxyType({}))
 
 

@@ -9,13 +9,13 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from callmeter.clock import Clock, IdSource
-from callmeter.errors import JournalError
+from callmeter.errors import HomeError, JournalError
 from callmeter.events.journal import Accounts, Journal
 from callmeter.events.model import END_TYPES, AnyEvent, CallStarted
 from callmeter.events.opening import import_apsw
@@ -25,7 +25,7 @@ from callmeter.settings import Settings, home_of
 from callmeter.sinks.base import Sink
 from callmeter.sinks.duckdb import require_duckdb
 from callmeter.sinks.sending import Sender
-from callmeter.sinks.supervisor import Workers
+from callmeter.sinks.supervisor import Flushed, Workers
 
 if TYPE_CHECKING:
     from callmeter.sinks.duckdb.compactor import Compactor
@@ -60,6 +60,7 @@ class Delivery:
         self._pid = os.getpid()
         self._name = uuid4().hex
         self._running = False
+        self._opening = threading.Lock()
         self._compacting: threading.Thread | None = None
         self._ended = threading.Event()
         self._transport: Sender | None = None
@@ -101,14 +102,16 @@ class Delivery:
         if self._waits and isinstance(event, (CallStarted, *END_TYPES)) and not self.writer.commit(COMMIT_TIMEOUT_S):
             self._say_slow()
 
-    def flush(self, timeout_s: float) -> tuple[bool, list[Accounts]]:
-        """Commit everything, deliver what time allows; whether all is committed, and every sink's account."""
+    def flush(self, timeout_s: float) -> tuple[bool, Mapping[str, Flushed], list[Accounts]]:
+        """Commit everything and deliver what time allows.
+
+        Returns whether all is committed, what the flush saw of this process's own sinks, and every sink's account.
+        """
         deadline_ns = self._clock.mono_ns() + int(timeout_s * 1e9)
         if not self.writer.handoff.offered:
-            return True, []
+            return True, {}, []
         journalled = self.writer.commit(timeout_s)
-        self.workers.flush(deadline_ns)
-        return journalled, self.accounts()
+        return journalled, self.workers.flush(deadline_ns), self.accounts()
 
     def accounts(self) -> list[Accounts]:
         """The account of every sink in this home; none where the journal cannot be read."""
@@ -135,18 +138,27 @@ class Delivery:
             self._discard(self._temporary)
 
     def open_journal(self) -> Journal:
-        """A connection to the home's journal, or to a temporary one where the home cannot hold any."""
-        if self._temporary is None:
-            try:
-                return Journal.open(self.home, clock=self._clock, power=self._settings.durability == "power")
-            except JournalError as error:
-                self._temporary = Path(tempfile.mkdtemp(prefix="callmeter-"))
-                log.warning(
-                    "%s. Until this process ends its events are kept in %s only, and delivered from there; the ledger "
-                    "will not have them",
-                    error,
-                    self._temporary,
-                )
+        """A connection to the home's journal, or to a temporary one where the home can never hold any.
+
+        Raises `JournalError` for what may pass, a full disk or a lock held elsewhere: the writer keeps the events and
+        tries again.
+        """
+        if self._temporary is not None:
+            return Journal.open(self._temporary, clock=self._clock)
+        with self._opening:
+            return self._open_home() if self._temporary is None else Journal.open(self._temporary, clock=self._clock)
+
+    def _open_home(self) -> Journal:
+        try:
+            return Journal.open(self.home, clock=self._clock, power=self._settings.durability == "power")
+        except HomeError as error:
+            self._temporary = Path(tempfile.mkdtemp(prefix="callmeter-"))
+            log.warning(
+                "%s. Until this process ends its events are kept in %s only, and delivered from there; the ledger "
+                "will not have them",
+                error,
+                self._temporary,
+            )
         return Journal.open(self._temporary, clock=self._clock)
 
     # -- threads

@@ -4,6 +4,7 @@
     ├── CallmeterError                       ours alone; nothing about a provider's answer
     │   ├── ConfigError                      a setting, config file or environment variable is wrong
     │   ├── JournalError                     the journal or ledger cannot do what was asked
+    │   │   └── HomeError                    and never will: the home is read-only, foreign or without locks
     │   └── MissingExtraError                an optional package is not installed
     └── OpenAIError
         └── APIError
@@ -47,6 +48,10 @@ class ConfigError(CallmeterError, ValueError):
 
 class JournalError(CallmeterError):
     """The journal or ledger cannot do what was asked. The message names the file and what to do."""
+
+
+class HomeError(JournalError):
+    """The home can hold no journal, now or later: it is read-only, somebody else's, or on a disk without locks."""
 
 
 class MissingExtraError(CallmeterError, ImportError):

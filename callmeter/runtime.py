@@ -19,6 +19,7 @@ from msgspec import Struct
 import callmeter as front_door
 from callmeter import settings as settings_module
 from callmeter.clock import Clock, IdSource, SystemClock
+from callmeter.context import within
 from callmeter.events.bus import Bus, Subscriber, Subscription
 from callmeter.events.callbacks import Registered
 from callmeter.events.dispatch import CallbackQueue
@@ -38,13 +39,13 @@ class FlushResult(Struct, frozen=True, kw_only=True):
     """What became of everything published before the flush. Truthy only if all of it is where it was going."""
 
     journalled: bool = True
-    """Everything durable is committed to the journal."""
+    """Everything durable is committed to the journal, and the journal could be asked."""
     callbacks: bool = True
     """Every user callback has run."""
     delivered: Mapping[str, int] = {}
     """Events that each sink has taken so far, in this process's home."""
     pending: Mapping[str, int] = {}
-    """Events still waiting, by sink; they are in the journal and go out later."""
+    """Events from before the flush that still wait, by this process's sinks; they go out later."""
     failed: Mapping[str, str] = {}
     """Sinks that are parked or failing, with their last error."""
     timed_out: bool = False
@@ -227,16 +228,18 @@ class Runtime:
         self.delivery.add(sinks, ledger=ledger)
 
     def _registered(self, event: AnyEvent) -> Registered:
-        """The callbacks in force now, those of the event's own call among them."""
+        """The callbacks in force now, those of the event's own call among them, but none within which we are."""
         both = [entry for entry in front_door.callbacks if not isinstance(entry, str)]
         content = getattr(event, "content", None)
         own = (content.kwargs or {}).get("own_callbacks") if content is not None else None
         inputs, successes, failures = own or ((), (), ())
+        outer = within.get()
         return Registered(
-            inputs=tuple(_own(front_door.input_callback, both, inputs)),
-            successes=tuple(_own(front_door.success_callback, both, successes)),
-            failures=tuple(_own(front_door.failure_callback, both, failures)),
-            subscriptions=self._subscriptions,
+            inputs=_own(front_door.input_callback, both, inputs, outer),
+            successes=_own(front_door.success_callback, both, successes, outer),
+            failures=_own(front_door.failure_callback, both, failures, outer),
+            subscriptions=tuple(s for s in self._subscriptions if s.call not in outer),
+            within=outer,
             redact=bool(front_door.turn_off_message_logging or (own and content and content.kwargs.get("redact"))),
             excluded_fields=tuple(front_door.standard_logging_payload_excluded_fields),
         )
@@ -255,14 +258,17 @@ class Runtime:
         callbacks = self.callbacks.flush(max(0.0, until - time.monotonic()))
         if self.delivery is None:
             return FlushResult(callbacks=callbacks, timed_out=not callbacks)
-        journalled, accounts = self.delivery.flush(max(0.0, until - time.monotonic()))
-        pending = {account.sink: account.waiting for account in accounts if account.sink != "duckdb"}
+        journalled, flushed, accounts = self.delivery.flush(max(0.0, until - time.monotonic()))
+        pending = {sink: seen.waiting for sink, seen in flushed.items()}
+        failed = {a.sink: a.last_error or a.state for a in accounts if a.state not in ("ok", "")}
+        unread = {sink: seen.problem for sink, seen in flushed.items() if seen.problem}
+        failed |= unread
         return FlushResult(
-            journalled=journalled,
+            journalled=journalled and not unread,
             callbacks=callbacks,
             delivered={account.sink: account.delivered for account in accounts},
             pending=pending,
-            failed={a.sink: a.last_error or a.state for a in accounts if a.state not in ("ok", "")},
+            failed=failed,
             timed_out=not (callbacks and journalled) or any(pending.values()),
         )
 
@@ -276,13 +282,13 @@ class Runtime:
             self._transport.close()
 
 
-def _own(listed: Sequence[Any], both: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+def _own(listed: Sequence[Any], both: Sequence[Any], more: Sequence[Any], outer: Sequence[Any]) -> tuple[Any, ...]:
     """Functions and objects to call, each once; names and sinks are delivered to otherwise."""
     found: list[Any] = []
     for entry in (*listed, *both, *more):
-        if not isinstance(entry, str) and not _is_sink(entry) and entry not in found:
+        if not isinstance(entry, str) and not _is_sink(entry) and entry not in found and entry not in outer:
             found.append(entry)
-    return found
+    return tuple(found)
 
 
 def _is_sink(entry: Any) -> bool:

@@ -15,7 +15,7 @@ from callmeter.client.providers import KEYWORDS, Provider
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.client.streaming import AsyncStream, Stream
-from callmeter.context import current_tags
+from callmeter.context import current_tags, made_by
 from callmeter.errors import APIError, as_openai
 from callmeter.events.model import CallFacts
 from callmeter.runtime import Runtime, default_runtime
@@ -272,6 +272,7 @@ def _facts(rt: Runtime, model: str, ours: Mapping[str, Any], params: Mapping[str
         service_tier=str(params.get("service_tier") or ""),
         tags=tags,
         metadata={str(name): str(value) for name, value in labels.items()},
+        made_by=made_by.get(),
         **columns,
     )
 

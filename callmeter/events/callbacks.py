@@ -37,24 +37,26 @@ class Registered(Struct, frozen=True):
     subscriptions: tuple[Subscription, ...] = ()
     redact: bool = False
     excluded_fields: tuple[str, ...] = ()
+    within: tuple[Any, ...] = ()
+    """The callbacks that led to this call, outermost first."""
 
     def __bool__(self) -> bool:
         return bool(self.inputs or self.successes or self.failures or self.subscriptions)
 
 
-def invocations(event: AnyEvent, registered: Registered) -> Iterator[tuple[str, Invocation]]:
-    """What to call for an event, each with a name to blame."""
+def invocations(event: AnyEvent, registered: Registered) -> Iterator[tuple[Any, Invocation]]:
+    """Whom to call for an event, and how."""
     for subscription in registered.subscriptions:
         if subscription.wants(event):
-            yield _name(subscription.call), _bind(subscription.call, event)
+            yield subscription.call, _bind(subscription.call, event)
     if isinstance(event, EventsDropped | CostAdjusted):
         return
     if isinstance(event, CallStarted):
         for target in registered.inputs:
-            yield _name(target), _started(target, event, registered)
+            yield target, _started(target, event, registered)
     elif isinstance(event, CallEnded):
         for target in registered.failures if isinstance(event, CallFailed) else registered.successes:
-            yield _name(target), _ended(target, event, registered)
+            yield target, _ended(target, event, registered)
 
 
 def _bind(call: Callable[[AnyEvent], object], event: AnyEvent) -> Invocation:
@@ -214,5 +216,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _name(target: Any) -> str:
+def name_of(target: Any) -> str:
+    """What to blame a callback by."""
     return getattr(target, "__qualname__", None) or type(target).__qualname__

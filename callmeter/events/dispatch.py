@@ -15,7 +15,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from callmeter.clock import Clock
-from callmeter.events.callbacks import Invocation, Registered, invocations
+from callmeter.context import within
+from callmeter.events.callbacks import Invocation, Registered, invocations, name_of
 from callmeter.events.model import AnyEvent
 
 log = logging.getLogger("callmeter")
@@ -119,15 +120,17 @@ class CallbackQueue:
         try:
             while True:
                 event, registered, size = self._waiting.popleft()
-                for name, invoke in invocations(event, registered):
-                    self._call(name, invoke, event)
+                for target, invoke in invocations(event, registered):
+                    self._call(target, invoke, event, registered.within)
                 with self._counting:
                     self._bytes -= size
         except IndexError:
             self._idle.set()
 
-    def _call(self, name: str, invoke: Invocation, event: AnyEvent) -> None:
+    def _call(self, target: Any, invoke: Invocation, event: AnyEvent, outer: tuple[Any, ...]) -> None:
+        name = name_of(target)
         self._running, self._running_since_ns = name, self._clock.mono_ns()
+        token = within.set((*outer, target))
         try:
             result = invoke()
             if inspect.isawaitable(result):
@@ -135,6 +138,7 @@ class CallbackQueue:
         except Exception:
             log.exception("callback %s raised on %s; the call and other callbacks go on", name, type(event).__name__)
         finally:
+            within.reset(token)
             self._running_since_ns, self._complained = None, False
 
     def _await(self, awaitable: Any) -> None:

@@ -46,6 +46,7 @@ class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     metadata: Annotated[Mapping[str, str], Meta(description="the rest of the caller's metadata, as text")] = {}
     prompt_bytes: Annotated[int, Meta(description="size of the first request body")] = 0
+    made_by: Annotated[str, Meta(description="the sink that made this call and is not told of it, or empty")] = ""
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from callmeter.clock import Clock
-from callmeter.errors import JournalError, MissingExtraError
+from callmeter.errors import HomeError, JournalError, MissingExtraError
 from callmeter.events import salvage
 from callmeter.events.forkgate import gate
 from callmeter.events.home import check_home, locked, open_lock, refuse_foreign
@@ -137,7 +137,7 @@ class Opened:
         db.execute("PRAGMA trusted_schema = off")
         mode = db.execute("PRAGMA journal_mode = wal").fetchone()[0]
         if mode != "wal":
-            raise JournalError(
+            raise HomeError(
                 f"{path} is on a file system without shared memory or locks (journal mode {mode!r}); "
                 "set CALLMETER_HOME to a directory on a local disk"
             )
@@ -198,14 +198,14 @@ class Opened:
         # A version never changes without the schema, so an odd version with our schema is damage too.
         if owner == APPLICATION_ID and version > VERSION and found != TABLES:
             self._disconnect()
-            raise JournalError(
+            raise HomeError(
                 f"{self.path} was written by a newer callmeter (journal version {version}, this one knows {VERSION}); "
                 "upgrade callmeter or set another CALLMETER_HOME"
             )
         foreign = [n for n, _, kind in schema if n not in TABLES and (owner != APPLICATION_ID or kind in _ACTIVE)]
         if foreign:
             self._disconnect()
-            raise JournalError(f"{self.path} contains {foreign[0]!r}, which is not ours; set another CALLMETER_HOME")
+            raise HomeError(f"{self.path} contains {foreign[0]!r}, which is not ours; set another CALLMETER_HOME")
         raise Damaged("its schema is not the journal's")
 
     def _check_accounts(self) -> None:
@@ -258,7 +258,14 @@ class Opened:
             apsw.ProtocolError: "its file system has no working locks: set CALLMETER_HOME to a local disk",
         }
         cure = next((text for kind, text in cures.items() if isinstance(error, kind)), "see `callmeter doctor`")
-        return JournalError(f"the journal {self.path} failed: {error}; {cure}")
+        kind = HomeError if isinstance(error, apsw.ProtocolError) or self._refuses_us(error) else JournalError
+        return kind(f"the journal {self.path} failed: {error}; {cure}")
+
+    def _refuses_us(self, error: Exception) -> bool:
+        """Whether the file system does not let us write: SQLite says the same of a lack of descriptors."""
+        if not isinstance(error, self._apsw.ReadOnlyError | self._apsw.CantOpenError):
+            return False
+        return not os.access(self.home, os.W_OK | os.X_OK) or not os.access(self.path, os.R_OK | os.W_OK)
 
     def _count_wal(self, _db: Any, _name: str, pages: int) -> int:
         self._wal_pages = pages

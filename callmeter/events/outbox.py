@@ -138,6 +138,21 @@ class Outbox(Store):
             self._suspect(attempt, Damaged("a row of the outbox is out of order"))
         return queued
 
+    def mark(self) -> int:
+        """The number that the next event will get: everything appended so far is below it."""
+        return self._read(lambda: self._number("next_seq"))
+
+    def waiting(self, below: int) -> dict[str, int]:
+        """How many events below a mark wait, by sink; sinks for which none waits are left out."""
+        sql = """SELECT s.identity, count(*) FROM outbox AS o JOIN sinks AS s ON s.n = o.sink
+                 WHERE o.seq < ? GROUP BY s.n"""
+        return self._read(lambda: dict(self._db.execute(sql, (below,)).fetchall()))
+
+    def is_paused(self, identity: str) -> bool:
+        """Whether somebody paused this sink."""
+        sql = "SELECT 1 FROM sinks WHERE identity = ? AND state = 'paused'"
+        return self._read(lambda: self._db.execute(sql, (identity,)).fetchone() is not None)
+
     def next_due_ns(self, identity: str) -> int | None:
         """When the next event may be sent, in wall-clock nanoseconds; 0 means at once, None that nothing waits."""
 

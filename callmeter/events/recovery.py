@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from callmeter.clock import Clock
-from callmeter.errors import JournalError
+from callmeter.errors import HomeError
+from callmeter.events.home import refused
 from callmeter.events.journal import END, Journal, OpenCall, Row
 from callmeter.events.model import CallFailed, CallStarted, ErrorFacts
 from callmeter.faultpoints import point
@@ -57,7 +58,7 @@ def _locked(path: Path, flags: int = 0) -> int:
     except FileNotFoundError:
         return -1
     except OSError as error:
-        raise JournalError(f"cannot use {path}: {error.strerror}; make it writable or remove it") from None
+        raise refused(error, f"cannot use {path}: {error.strerror}; make it writable or remove it") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink:
@@ -66,7 +67,7 @@ def _locked(path: Path, flags: int = 0) -> int:
         pass
     except OSError as error:
         os.close(fd)
-        raise JournalError(f"no locks on the file system of {path} ({error.strerror}); use a local disk") from None
+        raise HomeError(f"no locks on the file system of {path} ({error.strerror}); use a local disk") from None
     os.close(fd)
     return -1
 

@@ -205,7 +205,7 @@ class Writer:
     def _row(self, event: AnyEvent, hash_key: bytes) -> Row | None:
         """The event as the journal takes it; None where nobody wants it."""
         kind = KINDS[type(event)]
-        sinks, ledger = self._sinks_of.get(type(event), ()), self.ledger and kind not in (START, ATTEMPT)
+        sinks, ledger = self._told(event, type(event)), self.ledger and kind not in (START, ATTEMPT)
         if kind == ATTEMPT and not sinks:
             return None
         call_id = _call_id(event)
@@ -219,8 +219,13 @@ class Writer:
         body = stored_form(kept, hash_key=hash_key, max_content_bytes=self._content_bytes())
         if kind != START:
             return Row(event.id, call_id, kind, event.at_ns, body, ledger, sinks)
-        ends = self._sinks_of.get(CallFailed, ())
+        ends = self._told(event, CallFailed)
         return Row(event.id, call_id, kind, event.at_ns, body, self.ledger, sinks, self._owner(), ends)
+
+    def _told(self, event: AnyEvent, kind: type) -> tuple[str, ...]:
+        """The sinks that want this kind of event, but not the one that made the call itself."""
+        sinks, maker = self._sinks_of.get(kind, ()), _maker(event)
+        return tuple(sink for sink in sinks if sink != maker) if maker else sinks
 
     def _redacted(self, event: AnyEvent) -> AnyEvent | None:
         if self._redact is None:
@@ -407,3 +412,8 @@ def _call_id(event: AnyEvent) -> str:
         return ""
     call = getattr(event, "call", None)
     return call.call_id if call is not None else getattr(event, "call_id", "")
+
+
+def _maker(event: AnyEvent) -> str:
+    call = getattr(event, "call", None)
+    return call.made_by if call is not None else ""

@@ -10,6 +10,7 @@ from random import Random
 from msgspec import Struct
 
 from callmeter.clock import Clock, SystemClock
+from callmeter.errors import JournalError
 from callmeter.events.journal import Journal
 from callmeter.sinks.base import Sink
 from callmeter.sinks.sending import Sender
@@ -29,10 +30,14 @@ _POLL_S = 0.05
 
 
 class Flushed(Struct, frozen=True):
-    """What a flush saw of one sink: events delivered or dead-lettered while it waited, and events that still wait."""
+    """What a flush saw of one sink."""
 
     delivered: int
+    """Events delivered or dead-lettered while it waited."""
     waiting: int
+    """Events from before the flush that still wait."""
+    problem: str = ""
+    """Why nothing is known of them: the journal could not be read."""
 
 
 class _Seat:
@@ -126,26 +131,40 @@ class Workers:
         return now_ns + TICK_NS
 
     def flush(self, deadline_ns: int) -> dict[str, Flushed]:
-        """Deliver now, waiting until `deadline_ns` (monotonic) at most. Tells the truth for each sink identity."""
+        """Deliver what was appended before now, waiting until `deadline_ns` (monotonic) at most.
+
+        Tells the truth for each sink identity; what others append meanwhile is not waited for.
+        """
         if not self._seats:
             return {}
-        journal = self._open_journal()
         try:
-            before = self._settled(journal)
-            while True:
-                for seat in self._seats.values():
-                    seat.worker.hurry()
-                    seat.kicked.set()
-                    if not seat.driven:
-                        self._finish(seat, deadline_ns)
-                now = {a.sink: a for a in journal.accounts() if a.sink in self._seats}
-                left_s = (deadline_ns - self._clock.mono_ns()) / 1e9
-                if left_s <= 0 or not any(a.waiting for a in now.values()) or not self._any_driven():
-                    return {i: Flushed(a.delivered + a.dead - before.get(i, 0), a.waiting) for i, a in now.items()}
-                with self._turned:
-                    self._turned.wait(min(left_s, _POLL_S))
-        finally:
-            journal.close()
+            journal = self._open_journal()
+            try:
+                return self._flush(journal, deadline_ns)
+            finally:
+                journal.close()
+        except JournalError as error:
+            return {identity: Flushed(0, 0, str(error)) for identity in self._seats}
+
+    def _flush(self, journal: Journal, deadline_ns: int) -> dict[str, Flushed]:
+        mark, before = journal.mark(), self._settled(journal)
+        while True:
+            for seat in self._seats.values():
+                seat.worker.hurry()
+                seat.kicked.set()
+                if not seat.driven:
+                    self._finish(seat, deadline_ns)
+            waiting = {sink: count for sink, count in journal.waiting(mark).items() if sink in self._seats}
+            left_s = (deadline_ns - self._clock.mono_ns()) / 1e9
+            if left_s <= 0 or not waiting or not self._any_driven():
+                now = self._settled(journal)
+                return {
+                    sink: Flushed(now[sink] - before.get(sink, 0), waiting.get(sink, 0))
+                    for sink in self._seats
+                    if sink in now
+                }
+            with self._turned:
+                self._turned.wait(min(left_s, _POLL_S))
 
     def stop(self, deadline_ns: int) -> None:
         """End all threads, then deliver inline what is due until `deadline_ns`. Starts no thread; the rest stays.

@@ -8,7 +8,6 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from random import Random
 from typing import NoReturn
 
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from callmeter.clock import Clock, SystemClock
+from callmeter.context import made_by
 from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal, Queued
 from callmeter.events.model import AnyEvent
@@ -34,9 +34,6 @@ JOURNAL_RETRY_NS = 5_000_000_000
 
 CRASHES = 3
 """An event that was being sent when the worker's thread died this many times becomes a dead letter."""
-
-in_sink: ContextVar[str] = ContextVar("callmeter_in_sink", default="")
-"""Identity of the sink that is sending in this context. Calls it makes itself must not be delivered to it again."""
 
 LOG = logging.getLogger("callmeter")
 
@@ -148,7 +145,7 @@ class Worker:
 
     def _turn(self, now_ns: int) -> int:
         journal = self._connected()
-        if not self._holds_lease(journal, now_ns):
+        if not self._holds_lease(journal, now_ns) or journal.is_paused(self.identity):
             return now_ns + TICK_NS
         most = self._breaker.admits(now_ns, self._most)
         if most == 0 or now_ns < max(self._hold_until_ns, self._look_at_ns):
@@ -239,7 +236,8 @@ class Worker:
         return refused
 
     def _next_answer(self, answers: Iterator[Answer], left: Mapping[str, Item]) -> Answer | None:
-        token = in_sink.set(self.identity)
+        # Calls that the sink makes itself must not come back to it.
+        token = made_by.set(self.identity)
         self.busy_since_ns = self._now()
         try:
             if not self._sink_open:
@@ -255,7 +253,7 @@ class Worker:
             raise
         finally:
             self.busy_since_ns = None
-            in_sink.reset(token)
+            made_by.reset(token)
 
     def _take(self, items: Sequence[Item], said: Delivery | Exception) -> bool:
         if isinstance(said, Delivery):

@@ -1,5 +1,6 @@
 """A process's workers: their threads, flush, fork, exit. Real threads; a sink that blocks, blocks only itself."""
 
+import itertools
 import logging
 import os
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from callmeter.clock import Clock
+from callmeter.errors import JournalError
 from callmeter.events.journal import Accounts, Journal
 from callmeter.events.model import AnyEvent
 from callmeter.sinks.base import Delivery, Misconfigured, Sink
@@ -117,6 +119,38 @@ def test_flush_says_what_was_delivered_and_what_waits(home: Home, threads: bool)
         poor.identity(): Flushed(0, 0),
     }
     assert workers.flush(soon(0.1))[good.identity()] == Flushed(0, 0)
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_flush_does_not_wait_for_what_is_appended_meanwhile(home: Home, threads: bool) -> None:
+    more = itertools.count(1000)
+    other = Journal.open(home.path)
+
+    def steady(events: Sequence[AnyEvent]) -> Delivery:
+        other.append([row(ended(next(more)), sink.identity()) for _ in events])
+        return Delivery(accepted=[event.id for event in events])
+
+    sink = Scripted(steady)
+    workers = home.workers()
+    home.publish(sink, range(10))
+    workers.start([sink], threads=threads)
+    seen = workers.flush(soon(20.0 if threads else 0.2))[sink.identity()]
+    assert seen.waiting == 0
+    assert seen.delivered >= (0 if threads else 10)
+    assert next(more) > 1000, "nothing was appended while it waited"
+    assert home.accounts(sink).waiting > 0
+
+
+def test_flush_says_so_where_the_journal_cannot_be_read(home: Home) -> None:
+    sink = Scripted()
+    workers = home.workers()
+    workers.start([sink], threads=False)
+
+    def refuse() -> Journal:
+        raise JournalError("another process keeps it locked")
+
+    workers._open_journal = refuse
+    assert workers.flush(soon()) == {sink.identity(): Flushed(0, 0, "another process keeps it locked")}
 
 
 def test_flush_of_no_sinks_is_empty(home: Home) -> None:

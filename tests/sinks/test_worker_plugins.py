@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from callmeter.context import made_by
 from callmeter.errors import APIConnectionError, JournalError, MissingExtraError
 from callmeter.events.journal import Journal
 from callmeter.events.model import AnyEvent
 from callmeter.sinks.base import Batch, Delivery, RetryLater
-from callmeter.sinks.worker import Worker, in_sink
+from callmeter.sinks.worker import Worker
 from callmeter.wire import WireReply, WireRequest
 from tests.sinks.rig import END, Host, OneEach, Row, Scripted, ids
 
@@ -135,7 +136,7 @@ def test_opening_is_done_once_on_the_workers_thread_and_retried_until_it_works(h
 
     class Slow(Scripted):
         def open(self) -> None:
-            opened.append(in_sink.get())
+            opened.append(made_by.get())
             if len(opened) < 3:
                 raise ConnectionError("not yet")
 
@@ -165,18 +166,30 @@ def test_a_sink_whose_package_is_missing_is_parked_and_says_which(host: Host, ca
     assert host.accounts(sink).waiting == 3
 
 
+def test_a_paused_sink_keeps_its_events_until_it_is_resumed(host: Host) -> None:
+    sink = Scripted()
+    worker = host.worker(sink)
+    host.publish(sink, [1, 2])
+    host.journal.set_state(sink.identity(), "paused")
+    host.run(worker, MINUTE)
+    assert (host.accounts(sink).waiting, host.accounts(sink).state) == (2, "paused")
+    host.journal.set_state(sink.identity(), "ok")
+    host.run(worker, 5)
+    assert host.accounts(sink).delivered == 2
+
+
 def test_calls_made_by_a_sink_can_see_that_they_are(host: Host) -> None:
     seen = []
 
     def export(events: Sequence[AnyEvent]) -> Delivery:
-        seen.append(in_sink.get())
+        seen.append(made_by.get())
         return taken(events)
 
     sink = Scripted(export)
     host.publish(sink, [1])
     host.turn(host.worker(sink))
     assert seen == [sink.identity()]
-    assert in_sink.get() == ""
+    assert made_by.get() == ""
 
 
 def test_an_event_that_kills_the_thread_three_times_is_a_dead_letter(host: Host) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from callmeter.clock import Clock, SystemClock
-from callmeter.errors import CallmeterError
+from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
 from callmeter.events.model import AnyEvent
@@ -268,7 +268,9 @@ class Compactor:
     def _complain(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
         if text != self._complained:
-            log.warning("the ledger's compactor failed and tries again: %s", text)
+            # What is wrong with the journal the writer says, who needs it more often.
+            level = logging.INFO if isinstance(error, JournalError) else logging.WARNING
+            log.log(level, "the ledger's compactor failed and tries again: %s", text)
             self._complained = text
 
 
