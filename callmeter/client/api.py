@@ -1,6 +1,7 @@
 """`completion()` and `acompletion()`: from the caller's arguments to a plan, and from the plan to an answer."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, overload
 
@@ -9,7 +10,7 @@ import msgspec
 from callmeter.client import codecs, flow
 from callmeter.client.drive import adrive, drive
 from callmeter.client.mock import AsyncMockTransport, Mock, MockTransport
-from callmeter.client.params import admit, split
+from callmeter.client.params import OPENAI_CHAT_PARAMS, admit, split
 from callmeter.client.plan import Plan, Target
 from callmeter.client.providers import KEYWORDS, Provider
 from callmeter.client.recorder import Recorder
@@ -100,8 +101,7 @@ class Made(NamedTuple):
 def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_type: str) -> Made:
     rt = default_runtime()
     rt.listen(given)
-    ours = {name: value for name, value in given.items() if name in OURS}
-    params, extra = split({name: value for name, value in given.items() if name not in OURS})
+    ours, params, extra = _sorted(given)
     streamed = bool(params.pop("stream", False))
     facts = _facts(rt, model, ours, params, streamed)
     call = _call(rt, facts, messages, ours, params, extra)
@@ -113,6 +113,17 @@ def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_ty
         recorder.failed(error)
         raise as_openai(error) from None
     return Made(rt, plan, recorder, mock, streamed)
+
+
+def _sorted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The caller's keywords: about the call, OpenAI's own, and everything else; the latter two without Nones."""
+    ours, params, extra = dict[str, Any](), dict[str, Any](), dict[str, Any]()
+    for name, value in given.items():
+        if name in OURS:
+            ours[name] = value
+        elif value is not None:
+            (params if name in OPENAI_CHAT_PARAMS else extra)[name] = value
+    return ours, params, extra
 
 
 def _for_callbacks(call_type: str, ours: Mapping[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
@@ -204,9 +215,12 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
     model = rt.front("model_alias_map").get(call.model, call.model)
     row, name = provider_of(model, ours.get("custom_llm_provider"), rt.prices.owner)
     where = _mocked(row, name, ours) if mock is not None else _real(rt, row, name, ours)
+    supported = codecs.load(where.codec).supported
+    if lacks := where.quirks.get("lacks"):
+        supported = supported.difference(lacks)
     params = admit(
         call.params,
-        codecs.load(where.codec).supported.difference(where.quirks.get("lacks", ())),
+        supported,
         provider=row.name,
         model=name,
         drop_params=call.drop_params,
@@ -295,12 +309,12 @@ def _labels(ours: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[st
 def traceparent(facts: CallFacts) -> str:
     """The W3C trace context of a call; a trace id of the caller's own spelling is hashed into the form it needs."""
     trace = facts.trace_id
-    if len(trace) != 32 or not set(trace) <= _HEX:
+    if not _IS_TRACE_ID(trace):
         trace = hashlib.blake2b(trace.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"00-{trace}-{facts.span_id}-01"
 
 
-_HEX = frozenset("0123456789abcdef")
+_IS_TRACE_ID = re.compile("[0-9a-f]{32}").fullmatch
 
 
 def _first(*values: Any) -> Any:
