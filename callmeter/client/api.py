@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
 
 import msgspec
@@ -179,7 +180,12 @@ def timeouts_of(rt: Runtime, ours: Mapping[str, Any], streamed: bool) -> Timeout
         return Timeouts(connect_s=asked.connect, first_byte_s=asked.read, between_chunks_s=asked.read)
     whole_s = float(asked)
     first_s = float(_first(ours.get("stream_timeout") if streamed else None, whole_s))
-    return Timeouts(connect_s=min(connect_s, whole_s), first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
+    return _timeouts(min(connect_s, whole_s), first_s, whole_s)
+
+
+@lru_cache(64)
+def _timeouts(connect_s: float, first_s: float, whole_s: float) -> Timeouts:
+    return Timeouts(connect_s=connect_s, first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
 
 
 def _plan(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Plan:
