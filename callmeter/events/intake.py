@@ -7,14 +7,13 @@ writer's own before it commits. What could not be kept is counted for everyone w
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from callmeter.clock import Clock, IdSource
 from callmeter.events.handoff import GROUP_EVENTS, Handoff
 from callmeter.events.journal import ATTEMPT, DROPPED, END, START, Loss, Row
 from callmeter.events.journal_schema import LEDGER
 from callmeter.events.model import AnyEvent, CallFailed, EventsDropped
-from callmeter.events.spool import Spool
+from callmeter.events.spool import Spool, Spooled
 from callmeter.events.stored import KINDS, Redact, stored_form
 from callmeter.settings import Settings
 
@@ -34,7 +33,7 @@ class Group:
         self.rows: list[Row] = []
         self.events = 0
         self.size = 0
-        self.spooled: Path | None = None
+        self.spooled: Spooled | None = None
         """The file that holds the rows until they are committed."""
 
     @property
@@ -77,6 +76,8 @@ class Intake:
 
     def begin(self, hash_key: bytes, owner: str, spool: Spool | None) -> None:
         """The journal is open: from now on events can be made rows."""
+        if spool is not None:
+            spool.prepare()
         with self._lock:
             self._hash_key, self._owner, self._spool = hash_key, owner, spool
 
@@ -93,11 +94,20 @@ class Intake:
 
     def cut(self) -> Group:
         """The group as it is, to be committed; another begins."""
+        if self._spool is not None:
+            self._spool.prepare()
         with self._lock:
             group, self.group = self.group, Group()
             if self._spool is not None:
                 group.spooled = self._spool.cut()
             return group
+
+    def end(self) -> None:
+        """Nothing more comes, and everything is committed."""
+        with self._lock:
+            if self._spool is not None:
+                self._spool.close()
+                self._spool = None
 
     def forget_parent(self) -> None:
         """In a forked child: leave the parent's files alone and begin anew."""

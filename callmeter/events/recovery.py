@@ -104,7 +104,7 @@ def _append_spooled(journal: Journal, owner: str) -> None:
     for path in spool.files_of(journal.home, owner) if _is_name(owner) else ():
         for rows in spool.read(path):
             journal.append(rows)
-        spool.remove(path)
+        spool.discard(path)
 
 
 def _is_name(owner: str) -> bool:

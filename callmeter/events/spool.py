@@ -14,6 +14,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -36,73 +37,77 @@ _after_write = point("spool.write.after", "rows are in the spool and not in the 
 _before_remove = point("spool.remove.before", "rows are in the journal, their spool is still there")
 
 
+class Spooled(NamedTuple):
+    """A file that takes no more, to be removed once its rows are in the journal."""
+
+    path: Path
+    fd: int
+
+
 class Spool:
-    """The files of one process, `spool/<owner>.<number>` in the home: one for each group that is not committed."""
+    """The files of one process, `spool/<owner>.<number>` in the home: one for each group that is not committed.
+
+    Between an event and its safety lies one system call, because each means another wait for the interpreter's lock:
+    files are made beforehand, by `prepare`, and closed afterwards, by `remove`.
+    """
 
     def __init__(self, home: Path, owner: str) -> None:
         self._folder, self._owner = home / "spool", owner
-        self._number = 0
-        self._fd = -1
+        self._number = -1
+        self._current: Spooled | None = None
+        self._next: Spooled | None = None
         self._size = 0
-        self._refused = False
+
+    def prepare(self) -> None:
+        """Have a file ready for the next group. Not for two threads at once."""
+        if self._next is not None:
+            return
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        path = self._folder / f"{self._owner}.{self._number + 1}"
+        try:
+            if self._number < 0:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._next = Spooled(path, os.open(path, flags, 0o600))
+            self._number += 1
+        except OSError as error:
+            # The journal's own trouble is told by the writer; here it only means that the window is longer.
+            log.debug("the spool in %s cannot be used (%s)", self._folder, error)
 
     def append(self, rows: Sequence[Row]) -> bool:
         """Put rows beyond the reach of a kill. False where the file system refuses: then the journal does alone."""
         record = _record(rows)
+        if self._current is None:
+            self._current, self._next, self._size = self._next, None, 0
+        if self._current is None:
+            return False
         _before_write()
         try:
-            if self._fd < 0 and not self._opened():
-                return False
-            written = os.write(self._fd, record)
+            written = os.write(self._current.fd, record)
             if written == len(record):
                 self._size += written
                 _after_write()
                 return True
             # A part of a record would hide those after it.
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._current.fd, self._size)
         except OSError as error:
-            self._refuse(error)
+            log.debug("the spool %s cannot be written to (%s)", self._current.path, error)
         return False
 
-    def cut(self) -> Path | None:
+    def cut(self) -> Spooled | None:
         """End the group's file; what follows goes into another. None where nothing was written since the last time."""
-        if self._fd < 0:
-            return None
-        path = self._path()
-        self._close()
-        self._number += 1
-        return path
+        ended, self._current = self._current, None
+        return ended
+
+    def close(self) -> None:
+        """Remove what was prepared and is not needed. Everything is committed."""
+        spare, self._next = self._next, None
+        remove(spare)
 
     def forget_parent(self) -> None:
         """In a forked child: these files are the parent's."""
-        self._close()
-
-    def _close(self) -> None:
-        # First forgotten, then closed: a child forked in between must not close what has that number by then.
-        fd, self._fd, self._size = self._fd, -1, 0
-        if fd >= 0:
+        for fd in {one.fd for one in (self._current, self._next) if one is not None}:
             os.close(fd)
-
-    def _opened(self) -> bool:
-        if self._refused:
-            return False
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._path(), flags, 0o600)
-        return True
-
-    def _path(self) -> Path:
-        return self._folder / f"{self._owner}.{self._number}"
-
-    def _refuse(self, error: OSError) -> None:
-        """The journal's own trouble is told by the writer; here it only means that the window is longer."""
-        log.debug("the spool in %s cannot be written to (%s)", self._folder, error)
-        self._refused = self._fd < 0
-        if self._fd >= 0:
-            try:
-                os.ftruncate(self._fd, self._size)
-            except OSError:
-                self._refused = True
+        self._current = self._next = None
 
 
 def _record(rows: Sequence[Row]) -> bytes:
@@ -121,11 +126,17 @@ def _is_storable(row: Row) -> bool:
         return False
 
 
-def remove(path: Path | None) -> None:
+def remove(ended: Spooled | None) -> None:
     """The rows of this file are in the journal."""
-    if path is not None:
-        _before_remove()
-        path.unlink(missing_ok=True)
+    if ended is not None:
+        os.close(ended.fd)
+        discard(ended.path)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, whose rows are in the journal."""
+    _before_remove()
+    path.unlink(missing_ok=True)
 
 
 def owners(home: Path) -> set[str]:

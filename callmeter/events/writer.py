@@ -336,6 +336,7 @@ class Writer:
             if self._journal is None:
                 return
             try:
+                self.intake.end()
                 if self._liveness is not None and self._owner() not in self._journal.owners():
                     self._liveness.release()
                     self._liveness = None

@@ -28,10 +28,12 @@ def written(home: Path, groups: list[list[Row]], owner: str = OWNER) -> Path:
     """A dead process's spool with these groups."""
     home.mkdir(mode=0o700, exist_ok=True)
     one = Spool(home, owner)
+    one.prepare()
     assert all(one.append(rows) for rows in groups)
-    path = one.cut()
-    assert path is not None
-    return path
+    ended = one.cut()
+    assert ended is not None
+    os.close(ended.fd)  # as the kernel does for a process that dies
+    return ended.path
 
 
 def waiting(home: Path) -> list[str]:
@@ -139,6 +141,7 @@ def test_a_file_system_that_refuses_costs_nothing(tmp_path: Path) -> None:
     home.mkdir()
     (home / "spool").write_text("in the way")
     one = Spool(home, OWNER)
+    one.prepare()
     assert not one.append([end(1, A)])
     assert not one.append([end(2, A)])
     assert one.cut() is None
@@ -160,7 +163,7 @@ def test_the_thread_spools_what_the_writer_has_no_turn_to_commit(tmp_path: Path,
     with writer._turn:  # the writer is busy with a commit that takes for ever
         writer.offer(succeeded(1), 100)
         left = threading.Event()
-        while durability == "process" and not spool.owners(home):
+        while durability == "process" and not any(path.stat().st_size for path in (home / "spool").iterdir()):
             left.wait(0.001)
         spooled = [
             row.id
