@@ -35,30 +35,48 @@ LIMIT ?4
 """
 
 
+_HOT = """
+SELECT seq, id, call_id, kind, at_ns, ledger, crc, body FROM events WHERE ledger = 1 AND seq > ? ORDER BY seq
+"""
+
+_MEASURED = """
+SELECT coalesce(sum(length(body)), 0), coalesce(max(seq), ?1) FROM events INDEXED BY events_ledger
+WHERE ledger = 1 AND seq > ?1
+"""
+
+
 class Hot(Outbox):
     """The part of the journal that the compactor and the ledger's readers use."""
 
     _swept = 0
 
-    def snapshot(self, after_seq: int = 0) -> Snapshot:
-        """Files and hot rows of one instant; of the hot rows only those after `after_seq`.
+    def snapshot(
+        self, after_seq: int = 0, *, limit_rows: int | None = None, limit_bytes: int | None = None
+    ) -> Snapshot:
+        """Files and hot rows of one instant; of the hot rows only those after `after_seq`, in order.
 
-        Rows that do not fit their checksum are left out, and set aside as dead letters of the ledger.
+        A row may hold captured content, so all of them may be gigabytes: with limits it ends after as many rows, or
+        once the bodies have as many bytes, and always gives one. Rows that do not fit their checksum are left out,
+        and set aside as dead letters of the ledger.
         """
         damaged: list[int] = []
 
         def read() -> Snapshot:
             damaged.clear()
             compacted = self._number("compacted_seq")
-            sql = """SELECT seq, id, call_id, kind, at_ns, ledger, crc, body FROM events
-                     WHERE ledger = 1 AND seq > ? ORDER BY seq"""
-            hot = []
-            for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(sql, (max(after_seq, compacted),)):
+            hot: list[tuple[int, bytes]] = []
+            size, reached, more = 0, max(after_seq, compacted), False
+            for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(_HOT, (reached,)):
+                if len(hot) == limit_rows or (limit_bytes is not None and size >= limit_bytes):
+                    more = True
+                    break
+                reached = seq
                 if crc == event_crc(seq, id, call_id, kind, at_ns, ledger, body):
                     hot.append((seq, body))
+                    size += len(body)
                 else:
                     damaged.append(seq)
-            return Snapshot(self._files(), compacted, hot)
+            return Snapshot(self._files(), compacted, hot, self._number("next_seq") - 1, more, reached)
 
         found = self._read(read)
         if damaged and not self._read_only:
@@ -82,6 +100,18 @@ class Hot(Outbox):
     def hot_size(self) -> tuple[int, int | None]:
         """How many rows wait for the compactor, and the wall-clock time of the oldest, ns."""
         return self._read(self._hot_count)
+
+    def hot_bytes(self, after_seq: int) -> tuple[int, int]:
+        """Bytes of the rows after a number that wait for the compactor, and the number of the last one.
+
+        Takes time for each of these rows, so whoever asks often asks for those it has not measured yet.
+        """
+
+        def read() -> tuple[int, int]:
+            size, last = self._db.execute(_MEASURED, (max(after_seq, self._number("compacted_seq")),)).fetchone()
+            return size, last
+
+        return self._read(read)
 
     def register_files(
         self, owner: str, files: Sequence[LedgerFile], upto_seq: int, replaces: Sequence[str] = ()

@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,16 @@ RETRY_NS = 30 * 10**9
 TIDY_EVERY_NS = 600 * 10**9
 """How often one looks for old days and orphans when nothing is compacted."""
 
+MAX_HOT_BYTES = 64 << 20
+"""And of so many bytes: with captured content ten thousand rows can be gigabytes."""
+
 CHUNK_ROWS = 50_000
-"""Rows that are written and registered together."""
+CHUNK_BYTES = 32 << 20
+"""Rows that are held in memory, written and registered together."""
+
+MEMORY = "512MB"
+SPILL = ".spill"
+"""DuckDB's part of the memory while compacting; what needs more goes to files in this folder of the ledger's."""
 
 LEASE_S = 5.0
 MERGE_LEASE_S = 120.0
@@ -80,6 +87,7 @@ class Compactor:
         self._journal: Journal | None = None
         self._db: Any = None
         self._tidy_at = 0
+        self._measured_seq = self._measured_bytes = 0
         self._complained = ""
 
     def step(self, now_ns: int) -> int:
@@ -113,6 +121,7 @@ class Compactor:
             return 0
         try:
             moved = self._move(journal) if move else 0
+            self._measured_bytes = 0
             self._merge(journal)
             self._retain(journal)
             self._sweep(journal)
@@ -132,14 +141,20 @@ class Compactor:
     # --- moving
 
     def _move(self, journal: Journal) -> int:
-        snapshot = journal.snapshot()
-        done = compacted_upto(snapshot)
-        hot = iter([row for row in snapshot.hot if row[0] > done])
-        moved = 0
-        while chunk := list(islice(hot, CHUNK_ROWS)):
-            upto = chunk[-1][0]
-            self._register(journal, self._written(journal, chunk, done + 1), upto)
-            moved, done = moved + len(chunk), upto
+        """Move what was there at the beginning, a bounded part at a time: all of it may be gigabytes of content."""
+        moved, done, goal = 0, 0, None
+        while goal is None or done < goal:
+            self._hold(journal, LEASE_S)
+            part = journal.snapshot(done, limit_rows=CHUNK_ROWS, limit_bytes=CHUNK_BYTES)
+            goal = part.last_seq if goal is None else goal
+            compacted = compacted_upto(part)
+            chunk = [row for row in part.hot if row[0] > compacted]
+            done = max(compacted, part.read_seq)
+            if chunk:
+                self._register(journal, self._written(journal, chunk, compacted + 1), chunk[-1][0])
+                moved += len(chunk)
+            if not part.more:
+                break
         return moved
 
     def _written(self, journal: Journal, rows: list[tuple[int, bytes]], first_seq: int) -> list[LedgerFile]:
@@ -230,11 +245,19 @@ class Compactor:
     # --- the rest
 
     def _is_due(self) -> bool:
-        rows, oldest_ns = self._opened().hot_size()
+        journal = self._opened()
+        rows, oldest_ns = journal.hot_size()
+        if oldest_ns is None:
+            return False
         # A clock that was set back makes the oldest row seem to be of the future; that is reason enough too.
-        return rows >= MAX_HOT_ROWS or (
-            oldest_ns is not None and abs(self._clock.wall_ns() - oldest_ns) >= MAX_HOT_AGE_NS
-        )
+        aged = abs(self._clock.wall_ns() - oldest_ns) >= MAX_HOT_AGE_NS
+        return aged or rows >= MAX_HOT_ROWS or self._hot_bytes(journal) >= MAX_HOT_BYTES
+
+    def _hot_bytes(self, journal: Journal) -> int:
+        """Bytes that arrived since this compactor last moved rows: about what is hot, without looking at it all."""
+        size, self._measured_seq = journal.hot_bytes(self._measured_seq)
+        self._measured_bytes += size
+        return self._measured_bytes
 
     def _register(self, journal: Journal, files: list[LedgerFile], upto: int, replaces: Sequence[str] = ()) -> None:
         _before_register()
@@ -262,7 +285,7 @@ class Compactor:
     def _connection(self) -> Any:
         if self._db is None:
             # One core: calls matter more than compacting them.
-            self._db = open_memory(threads=1)
+            self._db = open_memory(self._home / "ledger" / SPILL, threads=1, memory_limit=MEMORY)
         return self._db
 
     def _complain(self, error: Exception) -> None:
@@ -299,5 +322,6 @@ def _files_of(home: Path, tag: str) -> Iterator[Path]:
     """Files in the ledger's folders that this journal's compactors wrote, finished or not."""
     for path in (home / "ledger").rglob("*"):
         name = parse_name(path.name)
-        if path.suffix == ".unfinished" or (name is not None and name.journal == tag):
+        left_over = path.suffix == ".unfinished" or path.parent.name == SPILL
+        if left_over or (name is not None and name.journal == tag):
             yield path

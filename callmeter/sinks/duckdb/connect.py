@@ -12,14 +12,17 @@ from typing import Any, Self
 
 from callmeter.errors import JournalError
 from callmeter.events.journal import Journal
-from callmeter.events.journal_schema import LedgerFile
-from callmeter.events.rows import FILED
+from callmeter.events.journal_schema import LedgerFile, Snapshot
+from callmeter.events.rows import CONTENT, FILED
 from callmeter.sinks.duckdb.compactor import compacted_upto
 from callmeter.sinks.duckdb.parquet import problem_with
 from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
-from callmeter.sinks.duckdb.views import LAST_ADJUSTMENTS, hot_tables, insert_hot, views
+from callmeter.sinks.duckdb.views import LAST_ADJUSTMENTS, HotContent, copy_hot, has_rows, hot_tables, insert_hot, views
 
 log = logging.getLogger("callmeter")
+
+PART_BYTES = 16 << 20
+"""Hot rows that are held in memory at a time."""
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -40,9 +43,10 @@ class Ledger:
         self._files: tuple[LedgerFile, ...] | None = None
         self._problems: dict[str, str] = {}
         self._sound: set[str] = set()
-        self._last_seq = 0
+        self._last_seq = self._done = 0
+        self._hot_content: dict[Path, int] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="callmeter-")
-        self.connection = open_memory()
+        self.connection = open_memory(Path(self._scratch.name))
         self._finalizer = weakref.finalize(self, _close, self.connection, self._scratch)
         self._prepare()
         self.refresh()
@@ -65,28 +69,47 @@ class Ledger:
         return self.connection.execute(query, parameters)
 
     def refresh(self) -> None:
-        """Read what was committed since the last time."""
+        """Read what was committed since the last time, a bounded part at a time."""
+        goal: int | None = None
+        while (part := self._next_part()) is not None:
+            self._take(part)
+            goal = part.last_seq if goal is None else goal
+            # Rows that are compacted between two parts leave the hot ones and come with the files: each counts once.
+            if not part.more or self._last_seq >= goal:
+                return
+
+    def _next_part(self) -> Snapshot | None:
+        """The next hot rows, and the files of the same instant. None where the journal cannot be read."""
         journal = self._opened()
         if journal is None:
-            return
+            return None
         try:
-            snapshot = journal.snapshot(self._last_seq)
+            part = journal.snapshot(self._last_seq, limit_bytes=PART_BYTES)
+            if part.last_seq < self._last_seq:
+                # Somebody made the journal anew, and it counts from 1.
+                self._forget(self._last_seq)
+                self._last_seq = 0
+                part = journal.snapshot(limit_bytes=PART_BYTES)
+            return part
         except JournalError as error:
             self._journal = None
             journal.close()
             self._complain("", str(error))
-            return
-        done = compacted_upto(snapshot)
-        new = [row for row in snapshot.hot if row[0] > done]
-        files_changed = snapshot.files != self._files
+            return None
+
+    def _take(self, part: Snapshot) -> None:
+        done = compacted_upto(part)
+        new = [row for row in part.hot if row[0] > done]
+        files_changed = part.files != self._files
+        self._done = done
         if files_changed:
-            for table in FILED:
-                self.connection.execute(f"DELETE FROM ledger.hot_{table.name} WHERE seq <= ?", [done])  # noqa: S608
+            self._forget(done)
         if new:
             self._load(new)
-        self._last_seq = max(done, self._last_seq, *(seq for seq, _ in new[-1:]))
+            self._last_seq = new[-1][0]
+        self._last_seq = max(done, self._last_seq, part.read_seq)
         if files_changed or new:
-            self._define(snapshot.files)
+            self._define(part.files)
 
     def close(self) -> None:
         """Close the database in memory and the journal. Idempotent."""
@@ -105,7 +128,7 @@ class Ledger:
 
     def _prepare(self) -> None:
         self.connection.execute("CREATE SCHEMA ledger")
-        self._load([(0, b'{"type":"nothing"}')], into=())
+        stage(self.connection, [(0, b'{"type":"nothing"}')], Path(self._scratch.name) / "hot.json")
         for statement in hot_tables():
             self.connection.execute(statement)
         self._define(())
@@ -117,9 +140,25 @@ class Ledger:
             self.connection.execute("SET lock_configuration = true")
 
     def _load(self, rows: Sequence[tuple[int, bytes]], into: Sequence[Any] = FILED) -> None:
-        stage(self.connection, rows, Path(self._scratch.name) / "hot.json")
+        scratch = Path(self._scratch.name)
+        stage(self.connection, rows, scratch / "hot.json")
         for table in into:
-            self.connection.execute(insert_hot(table))
+            if table is not CONTENT:
+                self.connection.execute(insert_hot(table))
+            elif self.connection.execute(has_rows(CONTENT)).fetchone():
+                # Prompts and answers may be many times the rest: they wait on disk until somebody asks for them.
+                path = scratch / f"content-{rows[-1][0]}.parquet"
+                self.connection.execute(copy_hot(CONTENT, path))
+                self._hot_content[path] = rows[-1][0]
+        self.connection.execute("DROP TABLE staged")
+
+    def _forget(self, upto: int) -> None:
+        """Leave out hot rows that are in files by now."""
+        for table in FILED:
+            self.connection.execute(f"DELETE FROM ledger.hot_{table.name} WHERE seq <= ?", [upto])  # noqa: S608
+        for path in [path for path, last in self._hot_content.items() if last <= upto]:
+            del self._hot_content[path]
+            path.unlink()
 
     def _define(self, files: tuple[LedgerFile, ...]) -> None:
         """Make the views over the files that are what was written."""
@@ -131,11 +170,12 @@ class Ledger:
         for file in sorted(files, key=lambda file: (file.day, file.last_seq), reverse=True):
             if file.path in self._sound:
                 chosen[file.kind].append(self.home / file.path)
-        for statement in views(chosen, repriced=False):
+        hot = HotContent(tuple(self._hot_content), self._done)
+        for statement in views(chosen, hot, repriced=False):
             self.connection.execute(statement)
         if self.connection.execute("SELECT 1 FROM adjustments LIMIT 1").fetchone():
             self.connection.execute(LAST_ADJUSTMENTS)
-            for statement in views(chosen, repriced=True):
+            for statement in views(chosen, hot, repriced=True):
                 self.connection.execute(statement)
 
     def _verify(self, files: Sequence[LedgerFile]) -> None:

@@ -4,12 +4,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from callmeter.events.journal_schema import LedgerFile
+from callmeter.events.rows import CONTENT
 
 MAX_FILES = 8
 """A day may have so many small files of a table before some are merged."""
 
 MAX_ROWS = 1_000_000
 """A merged file has at most so many rows; one with half of that is left alone."""
+
+MAX_BYTES = 128 << 20
+MAX_CONTENT_BYTES = 32 << 20
+"""And so many bytes. Prompts and answers are many times as large in memory as in their file."""
 
 GROWTH = 2
 """The next larger file joins if it is at most so many times as large as those before it together: so a row is written
@@ -20,18 +25,24 @@ def to_merge(files: Sequence[LedgerFile]) -> list[list[LedgerFile]]:
     """Groups of at least two files of one day and table, each of which should become one."""
     small: dict[tuple[str, str], list[LedgerFile]] = defaultdict(list)
     for file in files:
-        if file.rows <= MAX_ROWS // 2:
+        if file.rows <= MAX_ROWS // 2 and file.bytes <= most_bytes(file.kind) // 2:
             small[file.day, file.kind].append(file)
     groups = (_smallest(found) for found in small.values() if len(found) > MAX_FILES)
     return [group for group in groups if len(group) > 1]
 
 
+def most_bytes(kind: str) -> int:
+    """How large a merged file of a table may become."""
+    return MAX_CONTENT_BYTES if kind == CONTENT.name else MAX_BYTES
+
+
 def _smallest(files: Sequence[LedgerFile]) -> list[LedgerFile]:
     group: list[LedgerFile] = []
-    rows = 0
+    rows = size = 0
     for file in sorted(files, key=lambda file: file.rows):
-        if rows and (file.rows > GROWTH * rows or rows + file.rows > MAX_ROWS):
+        full = rows + file.rows > MAX_ROWS or size + file.bytes > most_bytes(file.kind)
+        if rows and (file.rows > GROWTH * rows or full):
             break
         group.append(file)
-        rows += file.rows
+        rows, size = rows + file.rows, size + file.bytes
     return group

@@ -22,11 +22,20 @@ def import_duckdb() -> Any:
     return duckdb
 
 
-def open_memory(threads: int | None = None) -> Any:
-    """A connection to a database in memory that never downloads anything and works in UTC."""
-    settings: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+def open_memory(spill: Path, *, threads: int | None = None, memory_limit: str | None = None) -> Any:
+    """A connection to a database in memory that never downloads anything and works in UTC.
+
+    What does not fit into memory goes to files in `spill`, which is made when it is needed.
+    """
+    settings: dict[str, Any] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": str(spill),
+    }
     if threads is not None:
         settings["threads"] = threads
+    if memory_limit is not None:
+        settings["memory_limit"] = memory_limit
     connection = import_duckdb().connect(":memory:", config=settings)
     connection.execute("SET TimeZone = 'UTC'")
     # A Parquet file of ours never changes, so what its end says of its parts need be read once.
