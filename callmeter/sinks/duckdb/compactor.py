@@ -19,7 +19,7 @@ from callmeter.errors import CallmeterError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
 from callmeter.events.model import AnyEvent
-from callmeter.events.rows import CALLS, DAY, FILED, condition, selected
+from callmeter.events.rows import CALLS, CONTENT, DAY, FILED, condition, selected
 from callmeter.events.schema import Table
 from callmeter.faultpoints import point
 from callmeter.sinks.duckdb.merging import to_merge
@@ -50,8 +50,10 @@ SPILL = ".spill"
 """DuckDB's part of the memory while compacting; what needs more goes to files in this folder of the ledger's."""
 
 LEASE_S = 5.0
-MERGE_LEASE_S = 120.0
-"""A dead compactor's lease is free after this long; merging a million rows takes some seconds."""
+MERGED_ROWS_A_SECOND = 50_000
+"""A dead compactor's lease is free after this long, and while it merged after a second more for so many rows: a third
+of what merging was seen to do, as one statement cannot renew the lease. A million rows, the most there are, are 25 s.
+"""
 
 GRACE_NS = 600 * 10**9
 """A file nobody registers any more stays this long, for statements that are still reading it."""
@@ -202,9 +204,16 @@ class Compactor:
         for group in to_merge([file for file in files if parse_name(Path(file.path).name)]):
             sound = [file for file in group if not problem_with(self._home, file)]
             # A damaged file stays as it is, named by every reader, rather than being laundered into a sound one.
-            if len(sound) > 1:
-                self._hold(journal, MERGE_LEASE_S)
-                self._register(journal, [self._merged(journal, sound)], 0, [file.path for file in sound])
+            if len(sound) < 2:
+                continue
+            self._hold(journal, LEASE_S + sum(file.rows for file in sound) / MERGED_ROWS_A_SECOND)
+            try:
+                merged = self._merged(journal, sound)
+            except import_duckdb().OutOfMemoryException:
+                # Many files are slower to read than few, and that is all: nothing else has to wait for it.
+                log.warning("ledger: %d files of %s stay as they are: too large to merge", len(sound), sound[0].day)
+                continue
+            self._register(journal, [merged], 0, [file.path for file in sound])
 
     def _merged(self, journal: Journal, files: Sequence[LedgerFile]) -> LedgerFile:
         first = files[0]
@@ -214,7 +223,9 @@ class Compactor:
             journal_tag(journal.hash_key),
         )
         source = read_files([self._home / file.path for file in files])
-        query = f'SELECT * EXCLUDE (day) FROM {source} ORDER BY "at"'  # noqa: S608
+        # Sorting needs all rows at once.
+        order = "" if first.kind == CONTENT.name else ' ORDER BY "at"'
+        query = f"SELECT * EXCLUDE (day) FROM {source}{order}"  # noqa: S608
         return write_file(self._connection(), query, self._home, first.day, first.kind, origin)
 
     # --- retention and orphans

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from callmeter.events.journal import Journal
@@ -13,7 +14,7 @@ from callmeter.sinks.duckdb import compactor as compacting
 from callmeter.sinks.duckdb import connect as connecting
 from callmeter.sinks.duckdb.compactor import Compactor, LeaseLost
 from callmeter.sinks.duckdb.connect import Ledger
-from callmeter.sinks.duckdb.merging import MAX_CONTENT_BYTES, MAX_FILES, to_merge
+from callmeter.sinks.duckdb.merging import MAX_CONTENT_ROWS, MAX_FILES, to_merge
 from callmeter.sinks.duckdb.staging import stage
 from tests.sinks.duckdb.conftest import FixedClock
 from tests.sinks.duckdb.made import FEMTO, call_with_content, plain_call, row
@@ -164,9 +165,27 @@ def test_a_journal_made_anew_is_read_from_its_beginning(journal: Journal, home: 
 
 
 def test_merging_keeps_files_of_content_small() -> None:
-    def content(size: int) -> LedgerFile:
-        return LedgerFile(f"d/{size}", "2025-11-25", 10, 1, 2, size, "content")
+    def content(rows: int) -> LedgerFile:
+        return LedgerFile(f"d/{rows}", "2025-11-25", rows, 1, 2, 100, "content")
 
-    assert to_merge([content(MAX_CONTENT_BYTES)] * 20) == []
-    (group,) = to_merge([content(MAX_CONTENT_BYTES // 4)] * (MAX_FILES + 1))
-    assert sum(file.bytes for file in group) <= MAX_CONTENT_BYTES
+    assert to_merge([content(MAX_CONTENT_ROWS)] * 20) == []
+    (group,) = to_merge([content(MAX_CONTENT_ROWS // 4)] * (MAX_FILES + 1))
+    assert sum(file.rows for file in group) <= MAX_CONTENT_ROWS
+
+
+def test_files_too_large_to_merge_stay_and_hold_up_nothing(
+    journal: Journal, home: Path, compactor: Compactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out_of_memory = []
+
+    def fail(self: Compactor, journal: Journal, files: Sequence[LedgerFile]) -> LedgerFile:
+        out_of_memory.append(len(files))
+        raise duckdb.OutOfMemoryException("Out of Memory Error")
+
+    monkeypatch.setattr(Compactor, "_merged", fail)
+    for n in range(MAX_FILES + 2):
+        journal.append([row(plain_call(n))])
+        assert compactor.compact() == 1
+    assert out_of_memory == [MAX_FILES + 1, MAX_FILES + 2]
+    with Ledger(home) as ledger:
+        assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (MAX_FILES + 2,)
