@@ -28,12 +28,10 @@ _drop = commit_points("files.drop", "Parquet files forgotten")
 _sweep = commit_points("sweep", "rows deleted that nobody needs")
 _set_aside = commit_points("hot.set_aside", "damaged ledger rows set aside")
 
-_UNNEEDED = """
-SELECT seq FROM events WHERE seq > ?1 AND seq <= ?2 AND (ledger = 0 OR seq <= ?3)
+_DELETE_UNNEEDED = """
+DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND (ledger = 0 OR seq <= ?3)
 AND NOT EXISTS (SELECT 1 FROM outbox WHERE sink IN (SELECT n FROM sinks) AND outbox.seq = events.seq)
-LIMIT ?4
 """
-
 
 _HOT = """
 SELECT seq, id, call_id, kind, at_ns, ledger, crc, body FROM events WHERE ledger = 1 AND seq > ? ORDER BY seq
@@ -140,7 +138,7 @@ class Hot(Outbox):
         compacted = self._db.execute(sql, (before, upto)).fetchone()[0]
         self._db.execute("UPDATE sinks SET delivered = delivered + ? WHERE identity = ?", (compacted, LEDGER))
         self._set_meta("compacted_seq", upto)
-        self._delete_unneeded(before, upto, -1)
+        self._delete_unneeded(before, upto)
 
     def drop_files(self, owner: str, paths: Sequence[str]) -> bool:
         """Forget files, as retention does. False, with nothing changed, if the lease is not ours."""
@@ -170,16 +168,14 @@ class Hot(Outbox):
 
         def work() -> int:
             self._db.executemany("DELETE FROM seen WHERE key = ?", old)
-            return len(old) + self._delete_unneeded(after, after + SWEEP_ROWS, SWEEP_ROWS)
+            return len(old) + self._delete_unneeded(after, after + SWEEP_ROWS)
 
         self._swept = after + SWEEP_ROWS
         return self._write(work, _sweep)
 
-    def _delete_unneeded(self, after: int, upto: int, limit: int) -> int:
-        bounds = (after, upto, self._number("compacted_seq"), limit)
-        unneeded = self._db.execute(_UNNEEDED, bounds).fetchall()
-        self._db.executemany("DELETE FROM events WHERE seq = ?", unneeded)
-        return len(unneeded)
+    def _delete_unneeded(self, after: int, upto: int) -> int:
+        self._db.execute(_DELETE_UNNEEDED, (after, upto, self._number("compacted_seq")))
+        return int(self._db.changes())
 
 
 def _file_row(file: LedgerFile) -> tuple[object, ...]:

@@ -77,7 +77,7 @@ def write_file(connection: Any, query: str, home: Path, day: str, table: str, or
     try:
         _before_write()
         group = CONTENT_ROW_GROUP if table == CONTENT.name else ROW_GROUP
-        options = f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group})"
+        options = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {group})"
         rows = connection.execute(f"COPY ({query}) TO '{escaped(unfinished)}' {options}").fetchone()[0]
         _after_write()
         unfinished.chmod(0o600)

@@ -59,9 +59,11 @@ def copy_hot(table: Table, path: Path) -> str:
     return f"COPY ({rows}) TO '{escaped(path)}' (FORMAT parquet, COMPRESSION zstd)"
 
 
-def views(files: Mapping[str, Sequence[Path]], hot: HotContent, *, repriced: bool) -> list[str]:
+def views(files: Mapping[str, Sequence[Path]], hot: HotContent | None = None, *, repriced: bool) -> list[str]:
     """Statements that make the views over these files by table. `repriced` tells whether any call was priced anew."""
-    statements = [_view(f"ledger.stored_{t.name}", _stored(t, files.get(t.name, ()), hot)) for t in FILED]
+    statements = [
+        _view(f"ledger.stored_{t.name}", _stored(t, files.get(t.name, ()), hot or HotContent())) for t in FILED
+    ]
     beside = "LEFT JOIN ledger.repriced ON call_id = repriced_call" if repriced else f", {_not_repriced()}"
     statements.append(_view("calls", f"SELECT {shown(CALLS)} FROM ledger.stored_calls {beside}"))  # noqa: S608
     statements += [_view(nested.table.name, _unnested(nested)) for nested in NESTED]
