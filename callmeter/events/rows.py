@@ -171,6 +171,9 @@ CALLS = Table(
         Column("response_model", "VARCHAR", "The model the answer names.", "nullif(response_model, '')"),
         Column("error_message", "VARCHAR", "What the failure said.", "nullif(error.message, '')"),
         Column("day", "DATE", "The UTC day of `at`.", f"DATE '1970-01-01' + CAST({DAY} AS INTEGER)"),
+        # `at` and `user` are words of SQL's own; what somebody types without quotes should have a name as well.
+        Column("started_at", "TIMESTAMPTZ", "The same as `at`, without a need for quotes.", "", '"at"'),
+        Column("user_id", "VARCHAR", "The same as `user`, without a need for quotes.", "", '"user"'),
     ),
 )
 
@@ -247,6 +250,7 @@ ATTEMPTS = Table(
         _attempt_error("request_id", "request_id", "The provider's id for the request."),
         _attempt_error("error_message", "message", "What the failure said."),
         Column("day", "DATE", "The UTC day on which the call began.", "", "day"),
+        Column("started_at", "TIMESTAMPTZ", "The same as `at`, without a need for quotes.", "", 'each."at"'),
     ),
 )
 
