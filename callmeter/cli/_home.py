@@ -34,13 +34,14 @@ def path_of(home: str | None) -> Path:
 def open_journal(home: Path) -> "Journal":
     """The journal of a home, read-only where it cannot be written. Raises `JournalError`."""
     from callmeter.events.journal import Journal
+    from callmeter.sinks.duckdb.restoring import has_files
 
     if not home.exists():
         raise JournalError(
             f"there is no home {home} yet; make a call with success_callback = ['duckdb'], or see `callmeter demo`"
         )
     try:
-        return Journal.open(home, create=False)
+        return Journal.open(home, create=has_files(home))
     except JournalError:
         if not (home / "journal.sqlite3").exists():
             raise

@@ -23,8 +23,12 @@ REMEMBER_MAX = 500_000
 SWEEP_ROWS = 10_000
 """Rows deleted in one transaction, so that nobody waits long for it."""
 
+_RETIRED = "retired/"
+"""What the keys in `meta` begin with that name files taken out of the ledger."""
+
 _register = commit_points("files.register", "Parquet files registered, their rows deleted")
 _drop = commit_points("files.drop", "Parquet files forgotten")
+_forget_retired = commit_points("files.forget", "deleted Parquet files forgotten")
 _sweep = commit_points("sweep", "rows deleted that nobody needs")
 _set_aside = commit_points("hot.set_aside", "damaged ledger rows set aside")
 
@@ -122,7 +126,7 @@ class Hot(Outbox):
         def work() -> bool:
             if not self._is_ours(LEDGER_LEASE, owner):
                 return False
-            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in replaces])
+            self._retire(replaces)
             self._db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_file_row(file) for file in files]
             )
@@ -146,10 +150,32 @@ class Hot(Outbox):
         def work() -> bool:
             if not self._is_ours(LEDGER_LEASE, owner):
                 return False
-            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+            self._retire(paths)
             return True
 
         return self._write(work, _drop)
+
+    def _retire(self, paths: Sequence[str]) -> None:
+        """Take files out of the ledger. Each is noted until it is deleted: one that is neither was lost by damage."""
+        now = self.clock.wall_ns()
+        self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+        for path in paths:
+            self._set_meta(_RETIRED + path, now)
+
+    def retired(self) -> dict[str, int]:
+        """Files that were taken out of the ledger and may still be on disk, with when that was, in ns."""
+        sql = "SELECT key, value, crc FROM meta WHERE key > ?1 AND key < ?1 || char(1114111)"
+
+        def read() -> dict[str, int]:
+            rows = self._db.execute(sql, (_RETIRED,)).fetchall()
+            return {key.removeprefix(_RETIRED): int(value) for key, value, crc in rows if crc == text_crc(key, value)}
+
+        return self._read(read)
+
+    def forget_retired(self, paths: Sequence[str]) -> None:
+        """Forget files that are not on disk any more."""
+        rows = [(_RETIRED + path,) for path in paths]
+        self._write(lambda: self._db.executemany("DELETE FROM meta WHERE key = ?", rows), _forget_retired)
 
     def sweep(self) -> int:
         """Delete events nobody needs and ids not worth remembering, some thousands at a time; how many rows went."""

@@ -8,6 +8,7 @@ nobody and is swept later. A `step(now) → next wake`, like the writer and the 
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,20 @@ from callmeter.errors import CallmeterError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
 from callmeter.events.model import AnyEvent
-from callmeter.events.rows import CALLS, CONTENT, DAY, FILED, condition, selected
-from callmeter.events.schema import Table
+from callmeter.events.rows import CONTENT
 from callmeter.faultpoints import point
 from callmeter.sinks.duckdb.merging import to_merge
 from callmeter.sinks.duckdb.parquet import Origin, journal_tag, parse_name, problem_with, read_files, write_file
-from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
+from callmeter.sinks.duckdb.restoring import (
+    Unknown,
+    count_missing,
+    is_whole,
+    renamed,
+    set_aside,
+    unknown_files,
+    write_missing,
+)
+from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage, staged_days, staged_rows
 
 log = logging.getLogger("callmeter")
 
@@ -112,22 +121,38 @@ class Compactor:
         return now_ns + POLL_NS
 
     def compact(self, *, move: bool = True) -> int:
-        """Move every hot row now, merge, retain and sweep; how many rows were moved.
+        """Move every hot row now, restore, merge, retain and sweep; how many rows were moved.
 
         Without `move` only the tidying, which needs no DuckDB unless there is something to merge. 0 where another
         process is at it. Raises `LeaseLost`, `JournalError`, `OSError` or `duckdb.Error`; whatever was not registered
         is still in the journal.
         """
-        journal = self._opened()
-        if not journal.lease(LEDGER_LEASE, self._owner, LEASE_S):
-            return 0
-        try:
+        with self._leased() as journal:
+            if journal is None:
+                return 0
             moved = self._move(journal) if move else 0
             self._measured_bytes = 0
+            moved += self._restore(journal)
             self._merge(journal)
             self._retain(journal)
             self._sweep(journal)
             return moved
+
+    def restore(self) -> None:
+        """Make files part of the ledger again that are not registered any more. Raises as `compact` does."""
+        with self._leased() as journal:
+            if journal is not None:
+                self._restore(journal)
+
+    @contextmanager
+    def _leased(self) -> Iterator[Journal | None]:
+        """The journal while the ledger's lease is ours; None where it is another's."""
+        journal = self._opened()
+        if not journal.lease(LEDGER_LEASE, self._owner, LEASE_S):
+            yield None
+            return
+        try:
+            yield journal
         finally:
             journal.release(LEDGER_LEASE, self._owner)
 
@@ -169,10 +194,9 @@ class Compactor:
         except import_duckdb().Error:
             self._stage(self._readable(ordered))
         files = []
-        for table, day in _days(db):
+        for table, day in staged_days(db):
             self._hold(journal, LEASE_S)
-            kept = "* EXCLUDE (day)" if table is CALLS else "*"
-            query = f"SELECT {kept} FROM (SELECT {selected(table)} FROM staged WHERE {condition(table)} AND {_of(day)})"  # noqa: S608
+            query = staged_rows(table, day)
             files.append(write_file(db, query, self._home, day, table.name, origin))
         db.execute("DROP TABLE staged")
         return files
@@ -196,6 +220,48 @@ class Compactor:
                 (folder / f"event-{seq}.json").write_bytes(body)
                 log.warning("ledger: event %d is not readable (%s); kept as %s/event-%d.json", seq, error, folder, seq)
         return good
+
+    # --- restoring
+
+    def _restore(self, journal: Journal) -> int:
+        """See to files that are not registered; how many hot rows had to be moved for that."""
+        if not self._unknown(journal):
+            return 0
+        # A killed compactor's file holds rows that are hot: once they are moved, they are found to be there already.
+        moved = self._move(journal)
+        restored = list(filter(None, [self._restored(journal, file) for file in self._unknown(journal)]))
+        if restored:
+            log.warning(
+                "ledger: %d files in %s/ledger were in no list, and are part of the ledger again with %d rows",
+                len(restored), self._home, sum(restored),
+            )  # fmt: skip
+        return moved
+
+    def _unknown(self, journal: Journal) -> list[Unknown]:
+        return unknown_files(self._home, known_files(journal))
+
+    def _restored(self, journal: Journal, file: Unknown) -> int:
+        """Make a file part of the ledger but for rows that are in it already; how many rows came with it."""
+        if not is_whole(file):
+            set_aside(self._home, file, "is in no list and is damaged")
+            return 0
+        tag, db = journal_tag(journal.hash_key), self._connection()
+        of_table = [f for f in journal.snapshot(_NO_ROWS).files if (f.day, f.kind) == (file.day, file.name.table)]
+        beside = [self._home / f.path for f in of_table if not problem_with(self._home, f)]
+        rows, missing = count_missing(db, file, beside)
+        self._hold(journal, LEASE_S + rows / MERGED_ROWS_A_SECOND)
+        if missing == rows:
+            self._register(journal, [renamed(self._home, file, rows, tag)], 0)
+        elif missing:
+            self._register(journal, [write_missing(db, self._home, file, beside, tag)], 0)
+        if file.name.journal == tag:
+            if missing < rows:
+                self._delete(file.path)
+        elif missing == rows:
+            file.path.unlink()
+        else:
+            set_aside(self._home, file, "is of another journal, and its rows are in other files")
+        return missing
 
     # --- merging
 
@@ -236,22 +302,28 @@ class Compactor:
         now = datetime.fromtimestamp(self._clock.wall_ns() // 10**9, UTC)
         oldest = (now - timedelta(days=self._retention_days)).date().isoformat()
         old = [file.path for file in journal.snapshot(_NO_ROWS).files if file.day < oldest]
-        if old and journal.drop_files(self._owner, old):
-            self._mark(old)
+        if old and not journal.drop_files(self._owner, old):
+            raise LeaseLost(f"{self._owner} lost the ledger's lease")
 
     def _sweep(self, journal: Journal) -> None:
-        """Delete files of ours that are not registered, once nobody can be reading them."""
-        now, tag = self._clock.wall_ns(), journal_tag(journal.hash_key)
-        present = list(_files_of(self._home, tag))
-        registered = {self._home / file.path for file in journal.snapshot(_NO_ROWS).files}
-        for path in present:
-            if path in registered or now - path.stat().st_mtime_ns < GRACE_NS:
-                continue
+        """Delete what was taken out of the ledger or never finished, once nobody can be reading it."""
+        now = self._clock.wall_ns()
+        old = [path for path, at_ns in journal.retired().items() if now - at_ns >= GRACE_NS]
+        for path in old:
             self._hold(journal, LEASE_S)
-            _before_delete()
-            path.unlink(missing_ok=True)
-            _after_delete()
+            self._delete(self._home / path)
+        if old:
+            journal.forget_retired(old)
+        for left_over in _unfinished(self._home):
+            if now - left_over.stat().st_mtime_ns >= GRACE_NS:
+                self._hold(journal, LEASE_S)
+                self._delete(left_over)
         journal.sweep()
+
+    def _delete(self, path: Path) -> None:
+        _before_delete()
+        path.unlink(missing_ok=True)
+        _after_delete()
 
     # --- the rest
 
@@ -275,14 +347,6 @@ class Compactor:
         if not journal.register_files(self._owner, files, upto, replaces):
             raise LeaseLost(f"{self._owner} lost the ledger's lease while it was writing")
         _after_register()
-        self._mark(replaces)
-
-    def _mark(self, paths: Sequence[str]) -> None:
-        """Start the grace of files that were registered until now."""
-        now = self._clock.wall_ns()
-        for path in paths:
-            if (self._home / path).exists():
-                os.utime(self._home / path, ns=(now, now))
 
     def _hold(self, journal: Journal, ttl_s: float) -> None:
         if not journal.lease(LEDGER_LEASE, self._owner, ttl_s):
@@ -316,23 +380,12 @@ def _call_id(body: bytes) -> bytes:
     return body[start : start + 32]
 
 
-def _of(day: str) -> str:
-    return f"{DAY} = date_diff('day', DATE '1970-01-01', DATE '{day}')"
+def known_files(journal: Journal) -> set[str]:
+    """Paths of files that are registered, or were and may not be deleted yet."""
+    return {file.path for file in journal.snapshot(_NO_ROWS).files} | set(journal.retired())
 
 
-def _days(db: Any) -> Iterator[tuple[Table, str]]:
-    """Tables and UTC days (`YYYY-MM-DD`) of the staged events."""
-    for table in FILED:
-        days = f"SELECT DISTINCT {DAY} AS day FROM staged WHERE {condition(table)}"  # noqa: S608
-        found = db.execute(f"SELECT DATE '1970-01-01' + CAST(day AS INTEGER) FROM ({days}) ORDER BY 1")  # noqa: S608
-        for (day,) in found.fetchall():
-            yield table, day.isoformat()
-
-
-def _files_of(home: Path, tag: str) -> Iterator[Path]:
-    """Files in the ledger's folders that this journal's compactors wrote, finished or not."""
-    for path in (home / "ledger").rglob("*"):
-        name = parse_name(path.name)
-        left_over = path.suffix == ".unfinished" or path.parent.name == SPILL
-        if left_over or (name is not None and name.journal == tag):
-            yield path
+def _unfinished(home: Path) -> list[Path]:
+    """What a compactor that was killed left half-written in the ledger's folders."""
+    every = (home / "ledger").rglob("*")
+    return [path for path in every if path.suffix == ".unfinished" or path.parent.name == SPILL]

@@ -5,17 +5,20 @@ import tempfile
 import weakref
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
-from callmeter.errors import JournalError
+from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LedgerFile, Snapshot
 from callmeter.events.rows import CONTENT, FILED
-from callmeter.sinks.duckdb.compactor import compacted_upto
+from callmeter.sinks.duckdb.compactor import Compactor, compacted_upto, known_files
 from callmeter.sinks.duckdb.parquet import problem_with
+from callmeter.sinks.duckdb.restoring import has_files, unknown_files
 from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
 from callmeter.sinks.duckdb.views import LAST_ADJUSTMENTS, HotContent, copy_hot, has_rows, hot_tables, insert_hot, views
 
@@ -49,6 +52,7 @@ class Ledger:
         self.connection = open_memory(Path(self._scratch.name))
         self._finalizer = weakref.finalize(self, _close, self.connection, self._scratch)
         self._prepare()
+        self._restore()
         self.refresh()
 
     @property
@@ -94,8 +98,23 @@ class Ledger:
         except JournalError as error:
             self._journal = None
             journal.close()
-            self._complain("", str(error))
+            self._complain(str(error), "")
             return None
+
+    def _restore(self) -> None:
+        """Have files that are in no list made part of the ledger again, or say that they are not."""
+        journal = self._opened()
+        try:
+            unknown = unknown_files(self.home, known_files(journal)) if journal else []
+            if unknown:
+                with closing(Compactor(lambda: Journal.open(self.home), self.home, owner=uuid4().hex)) as compactor:
+                    compactor.restore()
+        except (CallmeterError, OSError, import_duckdb().Error) as error:
+            reason = str(error).partition("\n")[0]
+            self._complain(
+                f"{self.home}/ledger has files that no list names; their rows are left out, as they could not be"
+                f" restored: {reason}"
+            )
 
     def _take(self, part: Snapshot) -> None:
         done = compacted_upto(part)
@@ -181,7 +200,7 @@ class Ledger:
     def _verify(self, files: Sequence[LedgerFile]) -> None:
         listed = {file.path for file in files}
         self._sound &= listed
-        for gone in [path for path in self._problems if path and path not in listed]:
+        for gone in [path for path in self._problems if path.endswith(".parquet") and path not in listed]:
             del self._problems[gone]
         for file in files:
             if self._since is not None and file.day < self._since.isoformat():
@@ -190,7 +209,7 @@ class Ledger:
                 continue
             problem = problem_with(self.home, file)
             if problem:
-                self._complain(file.path, problem)
+                self._complain(problem, file.path)
             else:
                 self._sound.add(file.path)
 
@@ -198,14 +217,14 @@ class Ledger:
         """The journal; None while there is none, which is an empty ledger."""
         if self._journal is None:
             try:
-                self._journal = _open_journal(self.home)
+                self._journal = open_journal(self.home)
             except JournalError as error:
-                self._complain("", str(error))
+                self._complain(str(error), "")
                 return None
             self._problems.pop("", None)
         return self._journal
 
-    def _complain(self, about: str, problem: str) -> None:
+    def _complain(self, problem: str, about: str = "restoring") -> None:
         if self._problems.get(about) != problem:
             self._problems[about] = problem
             log.warning("ledger: %s", problem)
@@ -222,10 +241,13 @@ class Ledger:
                 )
 
 
-def _open_journal(home: Path) -> Journal:
-    """Open for reading and writing if possible: SQLite's readers take part in its log's bookkeeping."""
+def open_journal(home: Path) -> Journal:
+    """Open for reading and writing if possible: SQLite's readers take part in its log's bookkeeping.
+
+    Where there are files of the ledger without a journal, it was lost and is made anew.
+    """
     try:
-        return Journal.open(home, create=False)
+        return Journal.open(home, create=has_files(home))
     except JournalError:
         return Journal.open(home, create=False, read_only=True)
 

@@ -65,6 +65,12 @@ def parse_name(name: str) -> FileName | None:
     return FileName(int(first), int(last), table, journal, digest)
 
 
+def new_name(origin: Origin, table: str, digest: str) -> str:
+    """A name for a file of these bytes that no other has."""
+    stem = f"{origin.first_seq}-{origin.last_seq}-{table}-{origin.journal}-{os.urandom(4).hex()}"
+    return f"{stem}-{digest}.parquet"
+
+
 def write_file(connection: Any, query: str, home: Path, day: str, table: str, origin: Origin) -> LedgerFile:
     """Write the rows of `query` as a file of `table` for one UTC day; it is on disk when this returns, not registered.
 
@@ -72,8 +78,7 @@ def write_file(connection: Any, query: str, home: Path, day: str, table: str, or
     """
     folder = home / "ledger" / f"day={day}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unique = os.urandom(4).hex()
-    unfinished = folder / f".{unique}.unfinished"
+    unfinished = folder / f".{os.urandom(4).hex()}.unfinished"
     try:
         _before_write()
         group = CONTENT_ROW_GROUP if table == CONTENT.name else ROW_GROUP
@@ -82,8 +87,7 @@ def write_file(connection: Any, query: str, home: Path, day: str, table: str, or
         _after_write()
         unfinished.chmod(0o600)
         _flush(unfinished)
-        stem = f"{origin.first_seq}-{origin.last_seq}-{table}-{origin.journal}-{unique}"
-        final = folder / f"{stem}-{digest_of(unfinished)}.parquet"
+        final = folder / new_name(origin, table, digest_of(unfinished))
         size = unfinished.stat().st_size
         _before_rename()
         unfinished.rename(final)

@@ -1,11 +1,11 @@
 """A DuckDB connection, and stored events as a table in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from callmeter.events.rows import SAME
-from callmeter.events.schema import EVENT
+from callmeter.events.rows import CALLS, DAY, FILED, SAME, condition, selected
+from callmeter.events.schema import EVENT, Table
 from callmeter.sinks.duckdb import require_duckdb
 
 _COLUMNS = "{" + ", ".join(f"\"{name}\": '{kind}'" for name, kind in EVENT.items()) + "}"
@@ -84,3 +84,19 @@ def line(seq: int, body: bytes) -> bytes:
         if at > 0 and body.startswith(cost, at) and body[at + len(cost) : at + len(cost) + 1] in (b",", b"}"):
             return b'{"seq":%d,"cost_cut":true,%b%b\n' % (seq, body[1:at], body[at + len(cost) :])
     return b'{"seq":%d,%b\n' % (seq, body[1:])
+
+
+def staged_days(db: Any) -> Iterator[tuple[Table, str]]:
+    """Tables and UTC days (`YYYY-MM-DD`) of the staged events."""
+    for table in FILED:
+        days = f"SELECT DISTINCT {DAY} AS day FROM staged WHERE {condition(table)}"  # noqa: S608
+        found = db.execute(f"SELECT DATE '1970-01-01' + CAST(day AS INTEGER) FROM ({days}) ORDER BY 1")  # noqa: S608
+        for (day,) in found.fetchall():
+            yield table, day.isoformat()
+
+
+def staged_rows(table: Table, day: str) -> str:
+    """SQL for what a file of one table and UTC day stores of the staged events."""
+    kept = "* EXCLUDE (day)" if table is CALLS else "*"
+    of_day = f"{DAY} = date_diff('day', DATE '1970-01-01', DATE '{day}')"
+    return f"SELECT {kept} FROM (SELECT {selected(table)} FROM staged WHERE {condition(table)} AND {of_day})"  # noqa: S608
