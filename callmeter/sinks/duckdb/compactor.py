@@ -91,10 +91,11 @@ class Compactor:
         owner: str,
         clock: Clock | None = None,
         retention_days: int = 0,
+        content_retention_days: int = 0,
     ) -> None:
         self._open_journal, self._home, self._owner = open_journal, home, owner
         self._clock = clock or SystemClock()
-        self._retention_days = retention_days
+        self._retention_days, self._content_retention_days = retention_days, content_retention_days
         self._journal: Journal | None = None
         self._db: Any = None
         self._tidy_at = 0
@@ -138,11 +139,15 @@ class Compactor:
             self._sweep(journal)
             return moved
 
-    def restore(self) -> None:
-        """Make files part of the ledger again that are not registered any more. Raises as `compact` does."""
+    def restore(self) -> bool:
+        """Make files part of the ledger again that are not registered any more. Raises as `compact` does.
+
+        False where another process is at it.
+        """
         with self._leased() as journal:
             if journal is not None:
                 self._restore(journal)
+            return journal is not None
 
     @contextmanager
     def _leased(self) -> Iterator[Journal | None]:
@@ -297,13 +302,21 @@ class Compactor:
     # --- retention and orphans
 
     def _retain(self, journal: Journal) -> None:
-        if self._retention_days <= 0:
+        bound = self._first_kept(self._retention_days)
+        content_bound = max(bound, self._first_kept(self._content_retention_days))
+        if not content_bound:
             return
-        now = datetime.fromtimestamp(self._clock.wall_ns() // 10**9, UTC)
-        oldest = (now - timedelta(days=self._retention_days)).date().isoformat()
-        old = [file.path for file in journal.snapshot(_NO_ROWS).files if file.day < oldest]
+        files = journal.snapshot(_NO_ROWS).files
+        old = [file.path for file in files if file.day < (content_bound if file.kind == CONTENT.name else bound)]
         if old and not journal.drop_files(self._owner, old):
             raise LeaseLost(f"{self._owner} lost the ledger's lease")
+
+    def _first_kept(self, days: int) -> str:
+        """The first UTC day that is kept; empty, which is before all days, where every day is."""
+        if days <= 0:
+            return ""
+        now = datetime.fromtimestamp(self._clock.wall_ns() // 10**9, UTC)
+        return (now - timedelta(days=days)).date().isoformat()
 
     def _sweep(self, journal: Journal) -> None:
         """Delete what was taken out of the ledger or never finished, once nobody can be reading it."""

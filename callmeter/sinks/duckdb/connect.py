@@ -12,12 +12,13 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from callmeter.clock import SystemClock
 from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LedgerFile, Snapshot
 from callmeter.events.rows import CONTENT, FILED
-from callmeter.sinks.duckdb.compactor import Compactor, compacted_upto, known_files
-from callmeter.sinks.duckdb.parquet import problem_with
+from callmeter.sinks.duckdb.compactor import GRACE_NS, Compactor, compacted_upto, known_files
+from callmeter.sinks.duckdb.parquet import journal_tag, problem_with
 from callmeter.sinks.duckdb.restoring import has_files, unknown_files
 from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
 from callmeter.sinks.duckdb.views import LAST_ADJUSTMENTS, HotContent, copy_hot, has_rows, hot_tables, insert_hot, views
@@ -26,6 +27,9 @@ log = logging.getLogger("callmeter")
 
 PART_BYTES = 16 << 20
 """Hot rows that are held in memory at a time."""
+
+RESTORING = "restoring"
+"""What the problem is about that files could not be restored."""
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -74,6 +78,8 @@ class Ledger:
 
     def refresh(self) -> None:
         """Read what was committed since the last time, a bounded part at a time."""
+        if RESTORING in self._problems:
+            self._restore()
         goal: int | None = None
         while (part := self._next_part()) is not None:
             self._take(part)
@@ -98,23 +104,27 @@ class Ledger:
         except JournalError as error:
             self._journal = None
             journal.close()
-            self._complain(str(error), "")
+            self._complain("", str(error))
             return None
 
     def _restore(self) -> None:
         """Have files that are in no list made part of the ledger again, or say that they are not."""
+        self._problems.pop(RESTORING, None)
         journal = self._opened()
         try:
             unknown = unknown_files(self.home, known_files(journal)) if journal else []
-            if unknown:
-                with closing(Compactor(lambda: Journal.open(self.home), self.home, owner=uuid4().hex)) as compactor:
-                    compactor.restore()
+            if unknown and not self._restored():
+                # A compactor at work has a file of its own that is not registered yet; an old one is another matter.
+                tag, now = journal_tag(journal.hash_key) if journal else "", SystemClock.wall_ns()
+                if any(f.name.journal != tag or now - f.path.stat().st_mtime_ns > GRACE_NS for f in unknown):
+                    raise JournalError("another process is at it, ask again in some seconds")
         except (CallmeterError, OSError, import_duckdb().Error) as error:
             reason = str(error).partition("\n")[0]
-            self._complain(
-                f"{self.home}/ledger has files that no list names; their rows are left out, as they could not be"
-                f" restored: {reason}"
-            )
+            self._complain(RESTORING, f"{self.home}/ledger has files that are in no list and are left out: {reason}")
+
+    def _restored(self) -> bool:
+        with closing(Compactor(lambda: Journal.open(self.home), self.home, owner=uuid4().hex)) as compactor:
+            return compactor.restore()
 
     def _take(self, part: Snapshot) -> None:
         done = compacted_upto(part)
@@ -209,7 +219,7 @@ class Ledger:
                 continue
             problem = problem_with(self.home, file)
             if problem:
-                self._complain(problem, file.path)
+                self._complain(file.path, problem)
             else:
                 self._sound.add(file.path)
 
@@ -219,12 +229,12 @@ class Ledger:
             try:
                 self._journal = open_journal(self.home)
             except JournalError as error:
-                self._complain(str(error), "")
+                self._complain("", str(error))
                 return None
             self._problems.pop("", None)
         return self._journal
 
-    def _complain(self, problem: str, about: str = "restoring") -> None:
+    def _complain(self, about: str, problem: str) -> None:
         if self._problems.get(about) != problem:
             self._problems[about] = problem
             log.warning("ledger: %s", problem)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import callmeter.sinks.duckdb.compactor  # noqa: F401  (declares its fault points)
 from callmeter.events.journal import Journal
@@ -17,7 +18,7 @@ from callmeter.sinks.duckdb.compactor import GRACE_NS, MAX_HOT_ROWS, Compactor
 from callmeter.sinks.duckdb.connect import Ledger
 from callmeter.sinks.duckdb.merging import MAX_FILES, MAX_ROWS, to_merge
 from tests.sinks.duckdb.conftest import FixedClock
-from tests.sinks.duckdb.made import FEMTO, START_NS, plain_call, row
+from tests.sinks.duckdb.made import FEMTO, START_NS, call_with_content, plain_call, row
 
 KILLED = 137
 
@@ -172,6 +173,26 @@ def test_retention_drops_whole_days_and_no_others(
     clock.now_ns += 2 * GRACE_NS
     new_compactor(retention_days=2).compact()
     assert len(parquet_files(home)) == 3
+
+
+@pytest.mark.parametrize(
+    ("days", "content_days", "kept"), [(0, 2, (5, 3)), (3, 2, (4, 3)), (2, 4, (3, 3)), (2, 0, (3, 3))]
+)
+def test_prompts_and_answers_may_go_before_their_calls(
+    journal: Journal, home: Path, new_compactor: Callable[..., Compactor], clock: FixedClock,
+    days: int, content_days: int, kept: tuple[int, int],
+) -> None:  # fmt: skip
+    for n in range(5):
+        call = call_with_content(n, "secret plans")
+        at_ns = clock.now_ns - n * 86_400 * 10**9
+        journal.append([row(replace(call, at_ns=at_ns, call=replace(call.call, at_ns=at_ns)))])
+    new_compactor(retention_days=days, content_retention_days=content_days).compact()
+    with Ledger(home) as ledger:
+        found = ledger.execute("SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM content)").fetchone()
+    assert found == kept
+    clock.now_ns += 2 * GRACE_NS
+    new_compactor(retention_days=days, content_retention_days=content_days).compact()
+    assert len([path for path in parquet_files(home) if "-content-" in path]) == kept[1]
 
 
 def test_an_event_that_is_none_goes_to_quarantine_and_holds_up_nothing(

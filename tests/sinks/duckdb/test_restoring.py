@@ -150,6 +150,21 @@ def test_what_retention_dropped_stays_away(
     assert journal.retired() == {}
 
 
+def test_while_another_process_is_at_it_the_reader_says_so_and_then_has_them(home: Path) -> None:
+    compacted(home, range(3))
+    lose_journal(home)
+    journal = Journal.open(home)
+    assert journal.lease("ledger", "busy", 60)
+    with Ledger(home) as ledger:
+        assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (0,)
+        (problem,) = ledger.problems
+        assert "another process is at it" in problem
+        journal.release("ledger", "busy")
+        assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (3,)
+        assert ledger.problems == ()
+    journal.close()
+
+
 RESTORING = sorted(name for name in POINTS if name.startswith(("ledger.", "journal.files.register")))
 
 
