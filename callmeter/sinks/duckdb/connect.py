@@ -109,15 +109,17 @@ class Ledger:
 
     def _restore(self) -> None:
         """Have files that are in no list made part of the ledger again, or say that they are not."""
-        self._problems.pop(RESTORING, None)
         journal = self._opened()
+        if journal is None:
+            return
         try:
-            unknown = unknown_files(self.home, known_files(journal)) if journal else []
+            unknown = unknown_files(self.home, known_files(journal))
             if unknown and not self._restored():
                 # A compactor at work has a file of its own that is not registered yet; an old one is another matter.
-                tag, now = journal_tag(journal.hash_key) if journal else "", SystemClock.wall_ns()
+                tag, now = journal_tag(journal.hash_key), SystemClock.wall_ns()
                 if any(f.name.journal != tag or now - f.path.stat().st_mtime_ns > GRACE_NS for f in unknown):
                     raise JournalError("another process is at it, ask again in some seconds")
+            self._problems.pop(RESTORING, None)
         except (CallmeterError, OSError, import_duckdb().Error) as error:
             reason = str(error).partition("\n")[0]
             self._complain(RESTORING, f"{self.home}/ledger has files that are in no list and are left out: {reason}")

@@ -25,8 +25,6 @@ CONTENT_ROW_GROUP = 2_048
 
 _NAME = re.compile(r"(\d+)-(\d+)-([a-z_]+)-([0-9a-f]{8})-([0-9a-f]{8})-([0-9a-f]{32})\.parquet")
 
-_WILD = re.compile(r"[\[*?]")
-
 _before_write = point("ledger.write.before", "nothing of the Parquet file is written")
 _after_write = point("ledger.write.after", "the Parquet file is written under a temporary name")
 _before_rename = point("ledger.rename.before", "the file is on disk, not yet under its own name")
@@ -130,8 +128,11 @@ def digest_of(path: Path) -> str:
 
 
 def read_files(paths: list[Path], *, partitioned: bool = True) -> str:
-    """SQL that reads files of one table; older files may lack newer columns. `partitioned`: the folder is the day."""
-    listed = ", ".join(f"'{_pattern(path)}'" for path in paths)
+    """SQL that reads files of one table; older files may lack newer columns. `partitioned`: the folder is the day.
+
+    DuckDB takes a path that exists as it is; only one that does not would be a pattern.
+    """
+    listed = ", ".join(f"'{escaped(path)}'" for path in paths)
     day = ", hive_partitioning = true, hive_types = {'day': DATE}" if partitioned else ", hive_partitioning = false"
     return f"read_parquet([{listed}], union_by_name = true{day})"
 
@@ -139,11 +140,6 @@ def read_files(paths: list[Path], *, partitioned: bool = True) -> str:
 def escaped(path: Path) -> str:
     """A path within an SQL literal's quotes."""
     return str(path).replace("'", "''")
-
-
-def _pattern(path: Path) -> str:
-    """The same where DuckDB takes a pattern, which a directory's name may look like: each `[` `*` `?` stands alone."""
-    return _WILD.sub(r"[\g<0>]", escaped(path))
 
 
 def _flush(path: Path) -> None:
