@@ -41,7 +41,9 @@ def open_journal(home: Path) -> "Journal":
             f"there is no home {home} yet; make a call with success_callback = ['duckdb'], or see `callmeter demo`"
         )
     try:
-        return Journal.open(home, create=has_files(home))
+        if not (home / "journal.sqlite3").exists() and has_files(home):
+            Journal.open(home).close()
+        return Journal.open(home, create=False)
     except JournalError:
         if not (home / "journal.sqlite3").exists():
             raise
@@ -52,7 +54,7 @@ def open_journal(home: Path) -> "Journal":
 def opened_ledger(home: str | None, *, since: date | None = None, guarded: bool = False) -> Iterator["Ledger"]:
     """The ledger, for the time of a `with`. Raises `JournalError` where there is none or it cannot be read."""
     from callmeter import ledger
-    from callmeter.sinks.duckdb.staging import import_duckdb
+    from callmeter.sinks.duckdb import import_duckdb
 
     path = path_of(home)
     failures = import_duckdb().Error

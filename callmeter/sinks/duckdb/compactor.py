@@ -8,22 +8,28 @@ nobody and is swept later. A `step(now) → next wake`, like the writer and the 
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from callmeter.clock import Clock, SystemClock
-from callmeter.errors import CallmeterError
+from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
-from callmeter.events.model import AnyEvent
 from callmeter.events.rows import CONTENT
 from callmeter.faultpoints import point
+from callmeter.sinks.duckdb import import_duckdb
 from callmeter.sinks.duckdb.merging import to_merge
-from callmeter.sinks.duckdb.parquet import Origin, journal_tag, parse_name, problem_with, read_files, write_file
+from callmeter.sinks.duckdb.parquet import (
+    Origin,
+    journal_tag,
+    parse_name,
+    problem_with,
+    read_files,
+    write_file,
+    writing,
+)
 from callmeter.sinks.duckdb.restoring import (
     Unknown,
     count_missing,
@@ -33,7 +39,7 @@ from callmeter.sinks.duckdb.restoring import (
     unknown_files,
     write_missing,
 )
-from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage, staged_days, staged_rows
+from callmeter.sinks.duckdb.staging import open_memory, readable, stage, staged_days, staged_rows
 
 log = logging.getLogger("callmeter")
 
@@ -126,7 +132,7 @@ class Compactor:
 
         Without `move` only the tidying, which needs no DuckDB unless there is something to merge. 0 where another
         process is at it. Raises `LeaseLost`, `JournalError`, `OSError` or `duckdb.Error`; whatever was not registered
-        is still in the journal.
+        is still in the journal. A disk that is full is a `JournalError`.
         """
         with self._leased() as journal:
             if journal is None:
@@ -158,8 +164,12 @@ class Compactor:
             return
         try:
             yield journal
-        finally:
-            journal.release(LEDGER_LEASE, self._owner)
+        except BaseException:
+            # On a full disk this fails too, and must not hide why: a lease that is not released lapses.
+            with suppress(JournalError):
+                journal.release(LEDGER_LEASE, self._owner)
+            raise
+        journal.release(LEDGER_LEASE, self._owner)
 
     def close(self) -> None:
         """Close the journal and the database in memory. The next step opens them again."""
@@ -183,7 +193,9 @@ class Compactor:
             chunk = [row for row in part.hot if row[0] > compacted]
             done = max(compacted, part.read_seq)
             if chunk:
-                self._register(journal, self._written(journal, chunk, compacted + 1), chunk[-1][0])
+                with writing(self._home / "ledger"):
+                    files = self._written(journal, chunk, compacted + 1)
+                self._register(journal, files, chunk[-1][0])
                 moved += len(chunk)
             if not part.more:
                 break
@@ -197,7 +209,7 @@ class Compactor:
         try:
             self._stage(ordered)
         except import_duckdb().Error:
-            self._stage(self._readable(ordered))
+            self._stage(readable(ordered, self._home / "quarantine"))
         files = []
         for table, day in staged_days(db):
             self._hold(journal, LEASE_S)
@@ -210,21 +222,6 @@ class Compactor:
         folder = self._home / "ledger"
         folder.mkdir(mode=0o700, exist_ok=True)
         stage(self._connection(), rows, folder / f".{os.urandom(4).hex()}.unfinished")
-
-    def _readable(self, rows: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        """The rows without those that are no events, which are put in quarantine so that they hold up nothing."""
-        decoder = msgspec.json.Decoder(AnyEvent)
-        good = []
-        for seq, body in rows:
-            try:
-                decoder.decode(body)
-                good.append((seq, body))
-            except msgspec.MsgspecError as error:
-                folder = self._home / "quarantine"
-                folder.mkdir(mode=0o700, exist_ok=True)
-                (folder / f"event-{seq}.json").write_bytes(body)
-                log.warning("ledger: event %d is not readable (%s); kept as %s/event-%d.json", seq, error, folder, seq)
-        return good
 
     # --- restoring
 
@@ -279,7 +276,8 @@ class Compactor:
                 continue
             self._hold(journal, LEASE_S + sum(file.rows for file in sound) / MERGED_ROWS_A_SECOND)
             try:
-                merged = self._merged(journal, sound)
+                with writing(self._home / "ledger"):
+                    merged = self._merged(journal, sound)
             except import_duckdb().OutOfMemoryException:
                 # Many files are slower to read than few, and that is all: nothing else has to wait for it.
                 log.warning("ledger: %d files of %s stay as they are: too large to merge", len(sound), sound[0].day)

@@ -17,10 +17,11 @@ from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LedgerFile, Snapshot
 from callmeter.events.rows import CONTENT, FILED
+from callmeter.sinks.duckdb import import_duckdb
 from callmeter.sinks.duckdb.compactor import GRACE_NS, Compactor, compacted_upto, known_files
 from callmeter.sinks.duckdb.parquet import journal_tag, problem_with
 from callmeter.sinks.duckdb.restoring import has_files, unknown_files
-from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
+from callmeter.sinks.duckdb.staging import open_memory, stage
 from callmeter.sinks.duckdb.views import LAST_ADJUSTMENTS, HotContent, copy_hot, has_rows, hot_tables, insert_hot, views
 
 log = logging.getLogger("callmeter")
@@ -104,7 +105,7 @@ class Ledger:
         except JournalError as error:
             self._journal = None
             journal.close()
-            self._complain("", str(error))
+            self._lose(str(error))
             return None
 
     def _restore(self) -> None:
@@ -231,10 +232,18 @@ class Ledger:
             try:
                 self._journal = open_journal(self.home)
             except JournalError as error:
-                self._complain("", str(error))
+                self._lose(str(error))
                 return None
             self._problems.pop("", None)
         return self._journal
+
+    def _lose(self, problem: str) -> None:
+        """Say that the journal cannot be read. With the home gone too, this is the empty ledger of any such home."""
+        self._complain("", problem)
+        if self._files and not self.home.exists():
+            self._forget(self._last_seq)
+            self._last_seq = self._done = 0
+            self._define(())
 
     def _complain(self, about: str, problem: str) -> None:
         if self._problems.get(about) != problem:
@@ -256,10 +265,12 @@ class Ledger:
 def open_journal(home: Path) -> Journal:
     """Open for reading and writing if possible: SQLite's readers take part in its log's bookkeeping.
 
-    Where there are files of the ledger without a journal, it was lost and is made anew.
+    Where there are files of the ledger without a journal, that was lost and is made anew. Raises `JournalError`.
     """
     try:
-        return Journal.open(home, create=has_files(home))
+        if not (home / "journal.sqlite3").exists() and has_files(home):
+            Journal.open(home).close()
+        return Journal.open(home, create=False)
     except JournalError:
         return Journal.open(home, create=False, read_only=True)
 

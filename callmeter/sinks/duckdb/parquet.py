@@ -8,14 +8,18 @@ it reads (a flipped bit changes a sum and nobody is told), so the name carries a
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from callmeter.errors import JournalError
 from callmeter.events.journal_schema import LedgerFile
 from callmeter.events.rows import CONTENT
 from callmeter.faultpoints import point
+from callmeter.sinks.duckdb import import_duckdb
 
 ROW_GROUP = 30_720
 """Rows that are read at least: half as many find one call a fifth faster and take 2 % more space."""
@@ -103,6 +107,26 @@ def write_file(connection: Any, query: str, home: Path, day: str, table: str, or
         bytes=size,
         kind=table,
     )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make one clear `JournalError`, the same each time, of whatever a disk does that is full or broken."""
+    duckdb = import_duckdb()
+    try:
+        yield
+    except (OSError, duckdb.IOException) as error:
+        code = error.errno if isinstance(error, OSError) else _errno_in(str(error))
+        reason = os.strerror(code) if code else str(error).partition("\n")[0]
+        raise JournalError(
+            f"the ledger cannot write to {folder}: {reason}; free disk space or check the disk;"
+            " calls wait in the journal until then"
+        ) from error
+
+
+def _errno_in(message: str) -> int | None:
+    found = re.search(r"errno\D+(\d+)", message)
+    return int(found[1]) if found else None
 
 
 def problem_with(home: Path, file: LedgerFile) -> str:

@@ -1,12 +1,18 @@
 """A DuckDB connection, and stored events as a table in it."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from callmeter.events.model import AnyEvent
 from callmeter.events.rows import CALLS, DAY, FILED, SAME, condition, selected
 from callmeter.events.schema import EVENT, Table
-from callmeter.sinks.duckdb import require_duckdb
+from callmeter.sinks.duckdb import import_duckdb
+
+log = logging.getLogger("callmeter")
 
 _COLUMNS = "{" + ", ".join(f"\"{name}\": '{kind}'" for name, kind in EVENT.items()) + "}"
 
@@ -16,14 +22,6 @@ SPARE_BYTES = 1 << 20
 
 BUFFER_BYTES = 1 << 18
 """Written at once: the usual buffer takes four events."""
-
-
-def import_duckdb() -> Any:
-    """DuckDB, or `MissingExtraError` naming the extra that brings it."""
-    require_duckdb()
-    import duckdb
-
-    return duckdb
 
 
 def open_memory(spill: Path | None = None, *, threads: int | None = None, memory_limit: str | None = None) -> Any:
@@ -65,6 +63,22 @@ def stage(connection: Any, events: Sequence[tuple[int, bytes]], scratch: Path) -
         )
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def readable(events: Sequence[tuple[int, bytes]], quarantine: Path) -> list[tuple[int, bytes]]:
+    """The rows without those that are no events, which are kept in a folder of their own and hold up nothing."""
+    decoder = msgspec.json.Decoder(AnyEvent)
+    good = []
+    for seq, body in events:
+        try:
+            decoder.decode(body)
+            good.append((seq, body))
+        except msgspec.MsgspecError as error:
+            quarantine.mkdir(mode=0o700, exist_ok=True)
+            path = quarantine / f"event-{seq}.json"
+            path.write_bytes(body)
+            log.warning("ledger: event %d is not readable (%s); kept as %s", seq, error, path)
+    return good
 
 
 def line(seq: int, body: bytes) -> bytes:
