@@ -41,14 +41,17 @@ class Ledger:
     Before each statement the journal is read in one short transaction, which holds up no writer: rows that were
     committed before are seen, each once. `problems` names what had to be left out. Used by one thread at a time.
 
-    `since` leaves out files of earlier UTC days, which then are not even opened. `guarded` is for SQL from elsewhere:
-    only questions are allowed, no file but the ledger's can be read, and no setting can be changed.
+    Files of prompts and answers are opened with the first statement that names `content`; so ask for them through
+    `sql` and `execute`, not through `connection`. `since` leaves out files of earlier UTC days, which then are not even
+    opened. `guarded` is for SQL from elsewhere: only questions are allowed, no file but the ledger's can be read, and
+    no setting can be changed.
     """
 
     def __init__(self, home: Path, *, since: date | None = None, guarded: bool = False) -> None:
         self.home, self._since, self._guarded = home.absolute(), since, guarded
         self._journal: Journal | None = None
         self._files: tuple[LedgerFile, ...] | None = None
+        self._content_asked = False
         self._problems: dict[str, str] = {}
         self._sound: set[str] = set()
         self._last_seq = self._done = 0
@@ -68,12 +71,14 @@ class Ledger:
     def sql(self, query: str, params: Parameters = None) -> Any:
         """DuckDB's `sql()`: a relation, or None for a statement that gives none."""
         self._admit(query)
+        self._prepare_for(query)
         self.refresh()
         return self.connection.sql(query, params=params)
 
     def execute(self, query: str, parameters: Parameters = None) -> Any:
         """DuckDB's `execute()`: the connection, ready for `fetchone`, `fetchall`, `description`, …"""
         self._admit(query)
+        self._prepare_for(query)
         self.refresh()
         return self.connection.execute(query, parameters)
 
@@ -171,6 +176,15 @@ class Ledger:
             self.connection.execute("SET enable_external_access = false")
             self.connection.execute("SET lock_configuration = true")
 
+    def _prepare_for(self, query: str) -> None:
+        """Open files of prompts and answers once somebody asks for them.
+
+        They may be a thousand times as large as all the rest, are read to the end to see that they are what was
+        written, and most questions are about money.
+        """
+        if not self._content_asked and CONTENT.name in query.casefold():
+            self._content_asked, self._files = True, None
+
     def _load(self, rows: Sequence[tuple[int, bytes]], into: Sequence[Any] = FILED) -> None:
         scratch = Path(self._scratch.name)
         stage(self.connection, rows, scratch / "hot.json")
@@ -217,6 +231,8 @@ class Ledger:
             del self._problems[gone]
         for file in files:
             if self._since is not None and file.day < self._since.isoformat():
+                continue
+            if file.kind == CONTENT.name and not self._content_asked:
                 continue
             if file.path in self._sound or file.path in self._problems:
                 continue

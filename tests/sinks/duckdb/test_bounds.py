@@ -12,9 +12,12 @@ from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LedgerFile
 from callmeter.sinks.duckdb import compactor as compacting
 from callmeter.sinks.duckdb import connect as connecting
+from callmeter.sinks.duckdb import parquet
 from callmeter.sinks.duckdb.compactor import Compactor, LeaseLost
 from callmeter.sinks.duckdb.connect import Ledger
+from callmeter.sinks.duckdb.export import export
 from callmeter.sinks.duckdb.merging import MAX_CONTENT_ROWS, MAX_FILES, to_merge
+from callmeter.sinks.duckdb.parquet import digest_of
 from callmeter.sinks.duckdb.staging import stage
 from tests.sinks.duckdb.conftest import FixedClock
 from tests.sinks.duckdb.made import FEMTO, call_with_content, plain_call, row
@@ -134,7 +137,7 @@ def test_rows_that_are_compacted_between_two_parts_of_a_read_are_counted_once(
     with Ledger(home) as ledger:
         assert len(takes) >= 3
         assert ledger.connection.execute("SELECT count(*), count(DISTINCT call_id) FROM calls").fetchone() == (60, 60)
-        assert ledger.connection.execute("SELECT count(*), count(DISTINCT call_id) FROM content").fetchone() == (60, 60)
+        assert ledger.execute("SELECT count(*), count(DISTINCT call_id) FROM content").fetchone() == (60, 60)
 
 
 def test_many_bytes_are_reason_enough_to_compact(
@@ -189,3 +192,31 @@ def test_files_too_large_to_merge_stay_and_hold_up_nothing(
     assert out_of_memory == [MAX_FILES + 1, MAX_FILES + 2]
     with Ledger(home) as ledger:
         assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (MAX_FILES + 2,)
+
+
+def test_prompts_and_answers_are_read_and_checked_only_when_they_are_asked_for(
+    waiting: Journal, home: Path, compactor: Compactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compactor.compact()
+    (damaged,) = (file for file in waiting.snapshot().files if file.kind == "content")
+    data = bytearray((home / damaged.path).read_bytes())
+    data[len(data) // 2] ^= 1
+    (home / damaged.path).write_bytes(data)
+    read: list[str] = []
+
+    def counting(path: Path) -> str:
+        read.append(path.name)
+        return digest_of(path)
+
+    monkeypatch.setattr(parquet, "digest_of", counting)
+    with Ledger(home) as ledger:
+        assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (CALLS,)
+        assert [name for name in read if "-content-" in name] == []
+        assert ledger.problems == ()
+        assert ledger.execute("SELECT count(*) FROM Content").fetchone() == (0,)
+        assert "is damaged" in ledger.problems[0]
+        assert ledger.execute("SELECT count(*) FROM content JOIN calls USING (call_id)").fetchone() == (0,)
+        assert sum("-content-" in name for name in read) == 1
+    with Ledger(home) as ledger:
+        export(ledger, home.with_name("own.duckdb"))
+        assert "is damaged" in ledger.problems[0]
