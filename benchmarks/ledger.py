@@ -116,7 +116,7 @@ def ingest(home: Path) -> None:
 
 def multiply(home: Path, calls: int) -> None:
     """Write the base calls again for other days, through the writer of the compactor, and register them."""
-    journal, db = Journal.open(home), open_memory(threads=1)
+    journal, db = Journal.open(home), open_memory(home / "spill", threads=1)
     sources = [str(home / file.path) for file in journal.snapshot().files]
     if not journal.lease(LEDGER_LEASE, "benchmark", 3_600):
         raise JournalError("the benchmark's home is in use")

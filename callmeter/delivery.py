@@ -195,6 +195,7 @@ class Delivery:
             clock=self._clock,
             owner=self._owner(),
             retention_days=self._settings.retention_days,
+            content_retention_days=self._settings.content_retention_days,
         )
 
     # -- what the parts ask for

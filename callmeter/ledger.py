@@ -3,7 +3,8 @@
     with callmeter.ledger.connect() as ledger:
         ledger.sql("SELECT model, sum(cost) FROM calls GROUP BY model").show()
 
-`"at"` and `"user"` are reserved words in SQL and want their quotes.
+`DESCRIBE calls` lists the columns. `"at"` and `"user"` are words of SQL's own and want their quotes; the columns
+`started_at` and `user_id` are the same without.
 """
 
 from collections.abc import Mapping

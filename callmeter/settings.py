@@ -36,6 +36,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_dead_bytes: Annotated[int, Meta(description="Dead letters of one sink.", gt=0)] = 64 << 20
     min_free_disk: Annotated[float, Meta(description="Stop growing when less of the disk is free.", ge=0, lt=1)] = 0.05
     retention_days: Annotated[int, Meta(description="Days of the ledger to keep; 0 keeps everything.", ge=0)] = 0
+    content_retention_days: Annotated[
+        int,
+        Meta(description="Days of captured prompts and answers to keep; 0 keeps them as long as their calls.", ge=0),
+    ] = 0
     exit_timeout_s: Annotated[float, Meta(description="Seconds an ending process may spend on delivering.", ge=0)] = 2.0
     callback_loop: Annotated[
         Literal["own", "caller"], Meta(description="Which event loop runs coroutine callbacks.")

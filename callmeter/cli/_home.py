@@ -34,12 +34,15 @@ def path_of(home: str | None) -> Path:
 def open_journal(home: Path) -> "Journal":
     """The journal of a home, read-only where it cannot be written. Raises `JournalError`."""
     from callmeter.events.journal import Journal
+    from callmeter.sinks.duckdb.restoring import has_files
 
     if not home.exists():
         raise JournalError(
             f"there is no home {home} yet; make a call with success_callback = ['duckdb'], or see `callmeter demo`"
         )
     try:
+        if not (home / "journal.sqlite3").exists() and has_files(home):
+            Journal.open(home).close()
         return Journal.open(home, create=False)
     except JournalError:
         if not (home / "journal.sqlite3").exists():
@@ -51,7 +54,7 @@ def open_journal(home: Path) -> "Journal":
 def opened_ledger(home: str | None, *, since: date | None = None, guarded: bool = False) -> Iterator["Ledger"]:
     """The ledger, for the time of a `with`. Raises `JournalError` where there is none or it cannot be read."""
     from callmeter import ledger
-    from callmeter.sinks.duckdb.staging import import_duckdb
+    from callmeter.sinks.duckdb import import_duckdb
 
     path = path_of(home)
     failures = import_duckdb().Error

@@ -28,7 +28,7 @@ EXPLAINED = "SELECT call_id FROM calls ORDER BY cost_cache_read DESC NULLS LAST,
 FLUSH_S = 5.0
 
 GO_ON = (
-    "spend --by project --by day",
+    "spend --by day --by project",
     "calls",
     "explain last",
     'sql "SELECT model, sum(cost) FROM calls GROUP BY model"',
@@ -93,7 +93,7 @@ def _show(home: Path) -> None:
 
     when = period()
     with opened_ledger(str(home)) as ledger:
-        print_report(report(ledger, "model", when))
+        print_report(report(ledger, ["model"], when))
         print("\nOne of them, to the last digit:\n")
         call_id = ledger.execute(EXPLAINED).fetchone()[0]
         print_explanation(explain(call_id, ledger=ledger), when)

@@ -79,7 +79,11 @@ def _compact(opening: "Callable[[], Journal]", settings: Settings) -> int:
     from callmeter.sinks.duckdb.compactor import Compactor
 
     compactor = Compactor(
-        opening, home_of(settings).absolute(), owner=uuid4().hex, retention_days=settings.retention_days
+        opening,
+        home_of(settings).absolute(),
+        owner=uuid4().hex,
+        retention_days=settings.retention_days,
+        content_retention_days=settings.content_retention_days,
     )
     try:
         return compactor.compact()

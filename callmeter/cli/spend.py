@@ -14,7 +14,6 @@ from callmeter.cli._figures import NO_MONEY, Unknown
 from callmeter.cli._home import Home, exit_code, opened_ledger
 from callmeter.cli._options import Csv, Json, Period, Since, Until, Zone, first_day, period
 from callmeter.cli._output import Report, form_of, print_report
-from callmeter.errors import ConfigError
 
 if TYPE_CHECKING:
     from callmeter.ledger import Ledger
@@ -27,7 +26,7 @@ def spend(
         list[str] | None,
         typer.Option(
             help="model (default), provider, user, project, team, customer, feature, tag, key, day, hour, month, …; "
-            "repeat for more tables.",
+            "repeat for one table by all of them.",
             metavar="WHAT",
         ),
     ] = None,
@@ -39,24 +38,20 @@ def spend(
     csv: Csv = False,
     home: Home = None,
 ) -> ExitCode:
-    form, when, wanted = form_of(json=json, csv=csv), period(since, until, zone), by or ["model"]
-    if form == "csv" and len(wanted) > 1:
-        raise ConfigError(f"--csv writes one table and --by was given {len(wanted)} times; give it once")
+    form, when = form_of(json=json, csv=csv), period(since, until, zone)
     with opened_ledger(home, since=first_day(when)) as ledger:
-        reports = [report(ledger, each, when, limit) for each in wanted]
-        for at, each in enumerate(reports):
-            if at and form == "text":
-                print()
-            print_report(each, form)
-        return exit_code(ledger, reports[0].rows)
+        found = report(ledger, by or ["model"], when, limit)
+        print_report(found, form)
+        return exit_code(ledger, found.rows)
 
 
-def report(ledger: "Ledger", by: str, when: Period, limit: int | None = None) -> Report:
-    """Spend by one dimension, with totals and with what is not known."""
+def report(ledger: "Ledger", by: Sequence[str], when: Period, limit: int | None = None) -> Report:
+    """Spend by one dimension or several together, with totals and with what is not known."""
     from callmeter.dashboards import queries
 
     bounds: dict[str, Any] = {"since": when.since, "until": when.until}
     answer = queries.run(ledger, "spend_by", by=by, zone=when.zone_name, limit=limit, **bounds)
+    named = tuple(dict.fromkeys(by))
     rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     # Every call has one model, so these add up to all calls; by tag they would not, nor with a limit.
     models = queries.run(ledger, "spend_by", by="model", **bounds)
@@ -64,18 +59,18 @@ def report(ledger: "Ledger", by: str, when: Period, limit: int | None = None) ->
     unpriced = queries.run(ledger, "unpriced", **bounds)
     return Report(
         title=f"{answer.title}, {when}",
-        columns=(by, *COUNTS, "cost_usd", "unpriced", "estimated"),
-        rows=[_row(row) for row in rows],
-        totals=_totals(all_rows),
+        columns=(*named, *COUNTS, "cost_usd", "unpriced", "estimated"),
+        rows=[_row(row, answer.columns[: len(named)]) for row in rows],
+        totals=("total", *[Unknown("")] * (len(named) - 1), *_totals(all_rows)),
         notes=_notes([dict(zip(unpriced.columns, row, strict=True)) for row in unpriced.rows], all_rows),
         zone=when.zone,
         zone_name=when.zone_name,
     )
 
 
-def _row(row: dict[str, Any]) -> tuple[object, ...]:
-    name = Unknown("(none)") if row["name"] is None else row["name"]
-    return name, *(row[count] for count in COUNTS), _cost(row), row["incomplete"], row["estimated"]
+def _row(row: dict[str, Any], named: Sequence[str]) -> tuple[object, ...]:
+    names = (Unknown("(none)") if row[name] is None else row[name] for name in named)
+    return *names, *(row[count] for count in COUNTS), _cost(row), row["incomplete"], row["estimated"]
 
 
 def _cost(row: dict[str, Any]) -> object:
@@ -90,7 +85,7 @@ def _totals(rows: Sequence[dict[str, Any]]) -> tuple[object, ...]:
     }
     known = [row["cost"] for row in rows if row["cost"] is not None]
     summed["cost"] = sum(known, NO_MONEY) if known or not rows else None
-    return "total", *(summed[count] for count in COUNTS), _cost(summed), summed["incomplete"], summed["estimated"]
+    return *(summed[count] for count in COUNTS), _cost(summed), summed["incomplete"], summed["estimated"]
 
 
 def _notes(unpriced: Sequence[dict[str, Any]], models: Sequence[dict[str, Any]]) -> list[str]:

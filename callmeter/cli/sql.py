@@ -55,7 +55,7 @@ def questions() -> Report:
 def _asked(ledger: "Ledger", text: str, given: Sequence[str]) -> tuple[str, Sequence[str], Sequence[Sequence[object]]]:
     """Title, columns and rows of an answer. Raises `ConfigError` for what is not to be answered."""
     from callmeter.dashboards import queries
-    from callmeter.sinks.duckdb.staging import import_duckdb
+    from callmeter.sinks.duckdb import import_duckdb
 
     name = text.strip()
     if name in queries.names():

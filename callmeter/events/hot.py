@@ -23,15 +23,27 @@ REMEMBER_MAX = 500_000
 SWEEP_ROWS = 10_000
 """Rows deleted in one transaction, so that nobody waits long for it."""
 
+_RETIRED = "retired/"
+"""What the keys in `meta` begin with that name files taken out of the ledger."""
+
 _register = commit_points("files.register", "Parquet files registered, their rows deleted")
 _drop = commit_points("files.drop", "Parquet files forgotten")
+_forget_retired = commit_points("files.forget", "deleted Parquet files forgotten")
 _sweep = commit_points("sweep", "rows deleted that nobody needs")
 _set_aside = commit_points("hot.set_aside", "damaged ledger rows set aside")
 
-_UNNEEDED = """
-SELECT seq FROM events WHERE seq > ?1 AND seq <= ?2 AND (ledger = 0 OR seq <= ?3)
+_DELETE_UNNEEDED = """
+DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND (ledger = 0 OR seq <= ?3)
 AND NOT EXISTS (SELECT 1 FROM outbox WHERE sink IN (SELECT n FROM sinks) AND outbox.seq = events.seq)
-LIMIT ?4
+"""
+
+_HOT = """
+SELECT seq, id, call_id, kind, at_ns, ledger, crc, body FROM events WHERE ledger = 1 AND seq > ? ORDER BY seq
+"""
+
+_MEASURED = """
+SELECT coalesce(sum(length(body)), 0), coalesce(max(seq), ?1) FROM events INDEXED BY events_ledger
+WHERE ledger = 1 AND seq > ?1
 """
 
 
@@ -40,25 +52,33 @@ class Hot(Outbox):
 
     _swept = 0
 
-    def snapshot(self, after_seq: int = 0) -> Snapshot:
-        """Files and hot rows of one instant; of the hot rows only those after `after_seq`.
+    def snapshot(
+        self, after_seq: int = 0, *, limit_rows: int | None = None, limit_bytes: int | None = None
+    ) -> Snapshot:
+        """Files and hot rows of one instant; of the hot rows only those after `after_seq`, in order.
 
-        Rows that do not fit their checksum are left out, and set aside as dead letters of the ledger.
+        A row may hold captured content, so all of them may be gigabytes: with limits it ends after as many rows, or
+        once the bodies have as many bytes, and always gives one. Rows that do not fit their checksum are left out,
+        and set aside as dead letters of the ledger.
         """
         damaged: list[int] = []
 
         def read() -> Snapshot:
             damaged.clear()
             compacted = self._number("compacted_seq")
-            sql = """SELECT seq, id, call_id, kind, at_ns, ledger, crc, body FROM events
-                     WHERE ledger = 1 AND seq > ? ORDER BY seq"""
-            hot = []
-            for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(sql, (max(after_seq, compacted),)):
+            hot: list[tuple[int, bytes]] = []
+            size, reached, more = 0, max(after_seq, compacted), False
+            for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(_HOT, (reached,)):
+                if len(hot) == limit_rows or (limit_bytes is not None and size >= limit_bytes):
+                    more = True
+                    break
+                reached = seq
                 if crc == event_crc(seq, id, call_id, kind, at_ns, ledger, body):
                     hot.append((seq, body))
+                    size += len(body)
                 else:
                     damaged.append(seq)
-            return Snapshot(self._files(), compacted, hot)
+            return Snapshot(self._files(), compacted, hot, self._number("next_seq") - 1, more, reached)
 
         found = self._read(read)
         if damaged and not self._read_only:
@@ -83,6 +103,18 @@ class Hot(Outbox):
         """How many rows wait for the compactor, and the wall-clock time of the oldest, ns."""
         return self._read(self._hot_count)
 
+    def hot_bytes(self, after_seq: int) -> tuple[int, int]:
+        """Bytes of the rows after a number that wait for the compactor, and the number of the last one.
+
+        Takes time for each of these rows, so whoever asks often asks for those it has not measured yet.
+        """
+
+        def read() -> tuple[int, int]:
+            size, last = self._db.execute(_MEASURED, (max(after_seq, self._number("compacted_seq")),)).fetchone()
+            return size, last
+
+        return self._read(read)
+
     def register_files(
         self, owner: str, files: Sequence[LedgerFile], upto_seq: int, replaces: Sequence[str] = ()
     ) -> bool:
@@ -94,7 +126,7 @@ class Hot(Outbox):
         def work() -> bool:
             if not self._is_ours(LEDGER_LEASE, owner):
                 return False
-            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in replaces])
+            self._retire(replaces)
             self._db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_file_row(file) for file in files]
             )
@@ -110,7 +142,7 @@ class Hot(Outbox):
         compacted = self._db.execute(sql, (before, upto)).fetchone()[0]
         self._db.execute("UPDATE sinks SET delivered = delivered + ? WHERE identity = ?", (compacted, LEDGER))
         self._set_meta("compacted_seq", upto)
-        self._delete_unneeded(before, upto, -1)
+        self._delete_unneeded(before, upto)
 
     def drop_files(self, owner: str, paths: Sequence[str]) -> bool:
         """Forget files, as retention does. False, with nothing changed, if the lease is not ours."""
@@ -118,10 +150,32 @@ class Hot(Outbox):
         def work() -> bool:
             if not self._is_ours(LEDGER_LEASE, owner):
                 return False
-            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+            self._retire(paths)
             return True
 
         return self._write(work, _drop)
+
+    def _retire(self, paths: Sequence[str]) -> None:
+        """Take files out of the ledger. Each is noted until it is deleted: one that is neither was lost by damage."""
+        now = self.clock.wall_ns()
+        self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+        for path in paths:
+            self._set_meta(_RETIRED + path, now)
+
+    def retired(self) -> dict[str, int]:
+        """Files that were taken out of the ledger and may still be on disk, with when that was, in ns."""
+        sql = "SELECT key, value, crc FROM meta WHERE key > ?1 AND key < ?1 || char(1114111)"
+
+        def read() -> dict[str, int]:
+            rows = self._db.execute(sql, (_RETIRED,)).fetchall()
+            return {key.removeprefix(_RETIRED): int(value) for key, value, crc in rows if crc == text_crc(key, value)}
+
+        return self._read(read)
+
+    def forget_retired(self, paths: Sequence[str]) -> None:
+        """Forget files that are not on disk any more."""
+        rows = [(_RETIRED + path,) for path in paths]
+        self._write(lambda: self._db.executemany("DELETE FROM meta WHERE key = ?", rows), _forget_retired)
 
     def sweep(self) -> int:
         """Delete events nobody needs and ids not worth remembering, some thousands at a time; how many rows went."""
@@ -140,16 +194,14 @@ class Hot(Outbox):
 
         def work() -> int:
             self._db.executemany("DELETE FROM seen WHERE key = ?", old)
-            return len(old) + self._delete_unneeded(after, after + SWEEP_ROWS, SWEEP_ROWS)
+            return len(old) + self._delete_unneeded(after, after + SWEEP_ROWS)
 
         self._swept = after + SWEEP_ROWS
         return self._write(work, _sweep)
 
-    def _delete_unneeded(self, after: int, upto: int, limit: int) -> int:
-        bounds = (after, upto, self._number("compacted_seq"), limit)
-        unneeded = self._db.execute(_UNNEEDED, bounds).fetchall()
-        self._db.executemany("DELETE FROM events WHERE seq = ?", unneeded)
-        return len(unneeded)
+    def _delete_unneeded(self, after: int, upto: int) -> int:
+        self._db.execute(_DELETE_UNNEEDED, (after, upto, self._number("compacted_seq")))
+        return int(self._db.changes())
 
 
 def _file_row(file: LedgerFile) -> tuple[object, ...]:

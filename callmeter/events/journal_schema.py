@@ -176,6 +176,12 @@ class Snapshot(Struct, frozen=True):
     files: tuple[LedgerFile, ...]
     compacted_seq: int
     hot: list[tuple[int, bytes]]
+    last_seq: int
+    """The last number given to any row at that instant."""
+    more: bool = False
+    """Whether a limit left out rows: ask again for those after `read_seq`."""
+    read_seq: int = 0
+    """No row up to this one was left out by a limit."""
 
 
 class Loss(Struct, frozen=True):

@@ -37,7 +37,8 @@ DAY = "coalesce(call.at_ns, at_ns) // 86400000000000"
 
 
 def _money(text: str) -> str:
-    return f"CAST({text} AS {MONEY})"
+    # DuckDB reads an exponent into 64 bits seven times faster than into 128; what does not fit is NULL at first.
+    return f"coalesce(CAST(TRY_CAST({text} AS DECIMAL(18,15)) AS {MONEY}), CAST({text} AS {MONEY}))"
 
 
 _WRITES = "starts_with(item.line, 'cache_write')"
@@ -170,6 +171,9 @@ CALLS = Table(
         Column("response_model", "VARCHAR", "The model the answer names.", "nullif(response_model, '')"),
         Column("error_message", "VARCHAR", "What the failure said.", "nullif(error.message, '')"),
         Column("day", "DATE", "The UTC day of `at`.", f"DATE '1970-01-01' + CAST({DAY} AS INTEGER)"),
+        # `at` and `user` are words of SQL's own; what somebody types without quotes should have a name as well.
+        Column("started_at", "TIMESTAMPTZ", "The same as `at`, without a need for quotes.", "", '"at"'),
+        Column("user_id", "VARCHAR", "The same as `user`, without a need for quotes.", "", '"user"'),
     ),
 )
 
@@ -179,10 +183,13 @@ CALLS = Table(
 _BUCKETS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens")
 
 SAME = (
-    "len(coalesce(attempts, [])) = 1 AND attempts[1].cost IS NOT DISTINCT FROM cost"
-    " AND attempts[1].usage IS NOT DISTINCT FROM usage"
+    "len(coalesce(attempts, [])) = 1 AND attempts[1].usage IS NOT DISTINCT FROM usage"
+    " AND CASE WHEN cost_cut THEN true ELSE attempts[1].cost IS NOT DISTINCT FROM cost END"
 )
 """Nearly every call has one attempt, whose figures are the call's: those are not kept twice."""
+
+
+_ATTEMPT_COST = "if(cost_cut, cost, attempt.cost)"
 
 
 def _unless_same(name: str, type: str, about: str, value: str) -> Column:
@@ -228,14 +235,14 @@ ATTEMPTS = Table(
             "cost",
             MONEY,
             "USD as priced when the call was made; NULL where not known.",
-            f"CASE WHEN NOT same THEN {_money('attempt.cost.total')} END",
+            f"CASE WHEN NOT same THEN {_money(f'{_ATTEMPT_COST}.total')} END",
             "if(each.same, cost, each.cost)",
         ),
         Column(
             "cost_status",
             "VARCHAR",
             "As in `calls`; NULL where the attempt was not priced.",
-            "CASE WHEN NOT same AND attempt.cost IS NOT NULL THEN coalesce(attempt.cost.status, 'unpriced') END",
+            f"CASE WHEN NOT same AND {_ATTEMPT_COST} IS NOT NULL THEN coalesce({_ATTEMPT_COST}.status, 'unpriced') END",
             "if(each.same, cost_status, each.cost_status)",
         ),
         _attempt_error("error_class", "error_class", "The exception's name, or `cancelled`."),
@@ -243,6 +250,7 @@ ATTEMPTS = Table(
         _attempt_error("request_id", "request_id", "The provider's id for the request."),
         _attempt_error("error_message", "message", "What the failure said."),
         Column("day", "DATE", "The UTC day on which the call began.", "", "day"),
+        Column("started_at", "TIMESTAMPTZ", "The same as `at`, without a need for quotes.", "", 'each."at"'),
     ),
 )
 
@@ -267,8 +275,8 @@ COST_ITEMS = Table(
         _item("line", "What was charged: `input`, `output`, `cache_read`, …"),
         _item("quantity", "How much.", QUANTITY),
         _item("unit", "What the quantity counts."),
-        _item("rate", "USD for one unit.", MONEY),
-        _item("amount", "USD.", MONEY),
+        Column("rate", MONEY, "USD for one unit.", _money("item.rate"), "each.rate"),
+        Column("amount", MONEY, "USD.", _money("item.amount"), "each.amount"),
         _item("source", "Where the rate was read."),
         _item("since", "The instant from which the rate is in force."),
         _item("via", "The line whose rate was used because this one has none of its own."),
@@ -295,7 +303,7 @@ def _flat_items() -> str:
     of_attempts = f"flatten([{lines('attempt.cost', 'attempt.number')} for attempt in attempts])"
     priced = "len(list_filter(coalesce(attempts, []), lambda attempt: len(attempt.cost.items) > 0)) > 0"
     return (
-        f"CASE WHEN same THEN {lines('cost', 'attempts[1].number')}"
+        f"CASE WHEN same OR cost_cut THEN {lines('cost', 'attempts[1].number')}"
         f" WHEN {priced} THEN {of_attempts} ELSE {lines('cost', 'NULL')} END"
     )
 

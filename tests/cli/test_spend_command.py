@@ -77,10 +77,37 @@ def test_calls_without_a_label_stand_under_none(run: Run, spent: Path) -> None:
     assert "(none)" in run("spend", "--by", "project", "--home", spent).stdout
 
 
-def test_each_by_is_a_table_of_its_own(run: Run, spent: Path) -> None:
-    text = run("spend", "--by", "user", "--by", "provider", "--home", spent).stdout
-    assert text.count("total ") == 2
-    assert text.index("Spend by user") < text.index("Spend by provider")
+def test_several_dimensions_are_one_table_by_all_of_them(run: Run, spent: Path) -> None:
+    found = asked(run, spent, "--by", "user", "--by", "model")
+    assert list(found["rows"][0])[:3] == ["user", "model", "calls"]
+    pairs = [(each["user"], each["model"]) for each in found["rows"]]
+    assert len(set(pairs)) == len(pairs)
+    assert {("ada", "gpt-4o"), ("ada", "acme-tuned-7b"), ("grace", "llama3.2"), (None, "gpt-4o")} <= set(pairs)
+    users = [user for user, _ in pairs]
+    assert [user for place, user in enumerate(users) if users[:place][-1:] != [user]] == ["ada", "grace", None]
+    assert sum(each["calls"] for each in found["rows"]) == found["totals"]["calls"] == 9
+    costs = [Decimal(each["cost_usd"]) for each in found["rows"] if each["cost_usd"] is not None]
+    assert sum(costs) == Decimal(found["totals"]["cost_usd"])
+    for user in ("ada", "grace"):
+        alone = row(asked(run, spent, "--by", "user"), user, "user")
+        assert sum(each["calls"] for each in found["rows"] if each["user"] == user) == alone["calls"]
+
+
+def test_one_table_by_several_in_text_and_csv(run: Run, spent: Path) -> None:
+    several = ("--by", "day", "--by", "user", "--by", "day", "--home", spent)
+    text = run("spend", *several).stdout
+    assert text.startswith("Spend by day and user,")
+    assert text.count("total ") == 1
+    rows = list(csv.DictReader(io.StringIO(run("spend", "--csv", *several).stdout)))
+    assert {each["user"] for each in rows} == {"ada", "grace", ""}
+    assert all(each["day"][:2] == "20" for each in rows)
+
+
+def test_a_limit_keeps_the_combinations_that_cost_most(run: Run, spent: Path) -> None:
+    every = asked(run, spent, "--by", "user", "--by", "model")["rows"]
+    known = sorted((Decimal(each["cost_usd"]) for each in every if each["cost_usd"]), reverse=True)
+    kept = asked(run, spent, "--by", "user", "--by", "model", "--limit", "2")["rows"]
+    assert sorted((Decimal(each["cost_usd"]) for each in kept), reverse=True) == known[:2]
 
 
 def test_the_readers_zone_is_named_and_days_are_theirs(run: Run, spent: Path) -> None:
@@ -112,7 +139,7 @@ def test_csv_is_rows_alone_with_what_is_unknown_on_stderr(run: Run, spent: Path)
         (["--by", "colour"], ["colour", "model", "provider"]),
         (["--since", "soon"], ["--since", "soon", "7d"]),
         (["--zone", "Mars/Olympus"], ["Mars/Olympus", "Europe/Berlin"]),
-        (["--csv", "--by", "day", "--by", "user"], ["--csv", "--by"]),
+        (["--by", "day", "--by", "colour"], ["colour", "model", "provider"]),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(run: Run, spent: Path, arguments: list[str], words: list[str]) -> None:

@@ -56,6 +56,19 @@ def test_spend_by_any_dimension_but_tags_adds_up_to_the_whole(ledger: Ledger) ->
             assert (sum(r[1] for r in rows), sum(r[5] or 0 for r in rows)) == (5, 3 * USD), by
 
 
+def test_spend_by_any_two_dimensions_is_each_combination_once(ledger: Ledger) -> None:
+    dimensions = list(queries.load("spend_by").dimensions)
+    for first, second in zip(dimensions, dimensions[1:] + dimensions[:1], strict=True):
+        answer = queries.run(ledger, "spend_by", by=(first, second))
+        assert answer.columns[:3] == (first, second, "calls")
+        assert len({r[:2] for r in answer.rows}) == len(answer.rows)
+        if "tag" not in (first, second):
+            assert (sum(r[2] for r in answer.rows), sum(r[6] or 0 for r in answer.rows)) == (5, 3 * USD)
+    assert (
+        queries.run(ledger, "spend_by", by="day,hour").rows == queries.run(ledger, "spend_by", by=["day", "hour"]).rows
+    )
+
+
 def test_a_call_counts_under_each_of_its_tags(ledger: Ledger) -> None:
     rows = {r[0]: (r[1], r[5]) for r in queries.run(ledger, "spend_by", by="tag").rows}
     assert rows == {"a": (1, USD), "b": (1, USD), None: (4, 2 * USD)}

@@ -5,8 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import msgspec
+import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from callmeter.events.model import CallEnded, CallFacts, CallFailed, CallSucceeded
 from callmeter.events.rows import CALLS, FILED, TABLES
@@ -45,6 +48,16 @@ def row_of(event: CallEnded) -> dict[str, Any]:
 
 def test_the_columns_people_rely_on_are_there_in_their_order() -> None:
     assert [column.name for column in CALLS.columns][: len(DECIDED)] == DECIDED
+
+
+def test_what_sql_reserves_has_a_second_name_that_needs_no_quotes() -> None:
+    call = replace(plain_call(1), call=replace(plain_call(1).call, user="ada"))
+    db = tables_of(call)
+    assert db.execute('SELECT count(*) FROM calls WHERE started_at = "at" AND user_id = "user"').fetchone() == (1,)
+    assert db.execute('SELECT count(*) FROM attempts WHERE started_at = "at"').fetchone() == (1,)
+    assert db.execute("SELECT user_id FROM calls ORDER BY started_at").fetchone() == ("ada",)
+    with pytest.raises(duckdb.ParserException):
+        db.execute("SELECT at FROM calls")
 
 
 def test_the_views_have_the_columns_and_types_that_are_declared() -> None:

@@ -26,8 +26,9 @@
 
 -- Days are found from quarters of an hour, of which every time zone is made up: asking for the zone of each call takes
 -- ten times as long. A call with several tags counts under each.
+-- A limit keeps the groups that cost most; they come in the order of all dimensions but the last, then by cost.
 WITH slots AS (
-  SELECT {grouped} AS slot,
+  SELECT {grouped},
     count(*) AS calls, count(*) FILTER (status = 'failure') AS failures,
     sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost,
     count(*) FILTER (cost_status NOT IN ('priced', 'free', 'no_usage')) AS incomplete,
@@ -35,9 +36,11 @@ WITH slots AS (
   FROM calls
   WHERE "at" >= coalesce(CAST($since AS TIMESTAMPTZ), '-infinity')
     AND "at" < coalesce(CAST($until AS TIMESTAMPTZ), 'infinity')
-  GROUP BY 1
+  GROUP BY {places}
+), groups AS (
+  SELECT {shown}, CAST(sum(calls) AS BIGINT) AS calls, CAST(sum(failures) AS BIGINT) AS failures,
+    CAST(sum(input_tokens) AS BIGINT) AS input_tokens, CAST(sum(output_tokens) AS BIGINT) AS output_tokens,
+    sum(cost) AS cost, CAST(sum(incomplete) AS BIGINT) AS incomplete, CAST(sum(estimated) AS BIGINT) AS estimated
+  FROM slots GROUP BY {places} ORDER BY cost DESC NULLS LAST, {places} LIMIT coalesce($limit, 9000000000)
 )
-SELECT {shown} AS name, CAST(sum(calls) AS BIGINT) AS calls, CAST(sum(failures) AS BIGINT) AS failures,
-  CAST(sum(input_tokens) AS BIGINT) AS input_tokens, CAST(sum(output_tokens) AS BIGINT) AS output_tokens,
-  sum(cost) AS cost, CAST(sum(incomplete) AS BIGINT) AS incomplete, CAST(sum(estimated) AS BIGINT) AS estimated
-FROM slots GROUP BY 1 ORDER BY cost DESC NULLS LAST, name LIMIT coalesce($limit, 9000000000)
+SELECT * FROM groups ORDER BY {outer}cost DESC NULLS LAST, {last}

@@ -8,24 +8,38 @@ nobody and is swept later. A `step(now) → next wake`, like the writer and the 
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from callmeter.clock import Clock, SystemClock
 from callmeter.errors import CallmeterError, JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
-from callmeter.events.model import AnyEvent
-from callmeter.events.rows import CALLS, DAY, FILED, condition, selected
-from callmeter.events.schema import Table
+from callmeter.events.rows import CONTENT
 from callmeter.faultpoints import point
+from callmeter.sinks.duckdb import import_duckdb
 from callmeter.sinks.duckdb.merging import to_merge
-from callmeter.sinks.duckdb.parquet import Origin, journal_tag, parse_name, problem_with, read_files, write_file
-from callmeter.sinks.duckdb.staging import import_duckdb, open_memory, stage
+from callmeter.sinks.duckdb.parquet import (
+    Origin,
+    journal_tag,
+    parse_name,
+    problem_with,
+    read_files,
+    write_file,
+    writing,
+)
+from callmeter.sinks.duckdb.restoring import (
+    Unknown,
+    count_missing,
+    is_whole,
+    renamed,
+    set_aside,
+    unknown_files,
+    write_missing,
+)
+from callmeter.sinks.duckdb.staging import open_memory, readable, stage, staged_days, staged_rows
 
 log = logging.getLogger("callmeter")
 
@@ -39,12 +53,22 @@ RETRY_NS = 30 * 10**9
 TIDY_EVERY_NS = 600 * 10**9
 """How often one looks for old days and orphans when nothing is compacted."""
 
+MAX_HOT_BYTES = 64 << 20
+"""And of so many bytes: with captured content ten thousand rows can be gigabytes."""
+
 CHUNK_ROWS = 50_000
-"""Rows that are written and registered together."""
+CHUNK_BYTES = 32 << 20
+"""Rows that are held in memory, written and registered together."""
+
+MEMORY = "512MB"
+SPILL = ".spill"
+"""DuckDB's part of the memory while compacting; what needs more goes to files in this folder of the ledger's."""
 
 LEASE_S = 5.0
-MERGE_LEASE_S = 120.0
-"""A dead compactor's lease is free after this long; merging a million rows takes some seconds."""
+MERGED_ROWS_A_SECOND = 50_000
+"""A dead compactor's lease is free after this long, and while it merged after a second more for so many rows: a third
+of what merging was seen to do, as one statement cannot renew the lease. A million rows, the most there are, are 25 s.
+"""
 
 GRACE_NS = 600 * 10**9
 """A file nobody registers any more stays this long, for statements that are still reading it."""
@@ -73,13 +97,15 @@ class Compactor:
         owner: str,
         clock: Clock | None = None,
         retention_days: int = 0,
+        content_retention_days: int = 0,
     ) -> None:
         self._open_journal, self._home, self._owner = open_journal, home, owner
         self._clock = clock or SystemClock()
-        self._retention_days = retention_days
+        self._retention_days, self._content_retention_days = retention_days, content_retention_days
         self._journal: Journal | None = None
         self._db: Any = None
         self._tidy_at = 0
+        self._measured_seq = self._measured_bytes = 0
         self._complained = ""
 
     def step(self, now_ns: int) -> int:
@@ -102,23 +128,48 @@ class Compactor:
         return now_ns + POLL_NS
 
     def compact(self, *, move: bool = True) -> int:
-        """Move every hot row now, merge, retain and sweep; how many rows were moved.
+        """Move every hot row now, restore, merge, retain and sweep; how many rows were moved.
 
         Without `move` only the tidying, which needs no DuckDB unless there is something to merge. 0 where another
         process is at it. Raises `LeaseLost`, `JournalError`, `OSError` or `duckdb.Error`; whatever was not registered
-        is still in the journal.
+        is still in the journal. A disk that is full is a `JournalError`.
         """
-        journal = self._opened()
-        if not journal.lease(LEDGER_LEASE, self._owner, LEASE_S):
-            return 0
-        try:
+        with self._leased() as journal:
+            if journal is None:
+                return 0
             moved = self._move(journal) if move else 0
+            self._measured_bytes = 0
+            moved += self._restore(journal)
             self._merge(journal)
             self._retain(journal)
             self._sweep(journal)
             return moved
-        finally:
-            journal.release(LEDGER_LEASE, self._owner)
+
+    def restore(self) -> bool:
+        """Make files part of the ledger again that are not registered any more. Raises as `compact` does.
+
+        False where another process is at it.
+        """
+        with self._leased() as journal:
+            if journal is not None:
+                self._restore(journal)
+            return journal is not None
+
+    @contextmanager
+    def _leased(self) -> Iterator[Journal | None]:
+        """The journal while the ledger's lease is ours; None where it is another's."""
+        journal = self._opened()
+        if not journal.lease(LEDGER_LEASE, self._owner, LEASE_S):
+            yield None
+            return
+        try:
+            yield journal
+        except BaseException:
+            # On a full disk this fails too, and must not hide why: a lease that is not released lapses.
+            with suppress(JournalError):
+                journal.release(LEDGER_LEASE, self._owner)
+            raise
+        journal.release(LEDGER_LEASE, self._owner)
 
     def close(self) -> None:
         """Close the journal and the database in memory. The next step opens them again."""
@@ -132,14 +183,22 @@ class Compactor:
     # --- moving
 
     def _move(self, journal: Journal) -> int:
-        snapshot = journal.snapshot()
-        done = compacted_upto(snapshot)
-        hot = iter([row for row in snapshot.hot if row[0] > done])
-        moved = 0
-        while chunk := list(islice(hot, CHUNK_ROWS)):
-            upto = chunk[-1][0]
-            self._register(journal, self._written(journal, chunk, done + 1), upto)
-            moved, done = moved + len(chunk), upto
+        """Move what was there at the beginning, a bounded part at a time: all of it may be gigabytes of content."""
+        moved, done, goal = 0, 0, None
+        while goal is None or done < goal:
+            self._hold(journal, LEASE_S)
+            part = journal.snapshot(done, limit_rows=CHUNK_ROWS, limit_bytes=CHUNK_BYTES)
+            goal = part.last_seq if goal is None else goal
+            compacted = compacted_upto(part)
+            chunk = [row for row in part.hot if row[0] > compacted]
+            done = max(compacted, part.read_seq)
+            if chunk:
+                with writing(self._home / "ledger"):
+                    files = self._written(journal, chunk, compacted + 1)
+                self._register(journal, files, chunk[-1][0])
+                moved += len(chunk)
+            if not part.more:
+                break
         return moved
 
     def _written(self, journal: Journal, rows: list[tuple[int, bytes]], first_seq: int) -> list[LedgerFile]:
@@ -150,12 +209,11 @@ class Compactor:
         try:
             self._stage(ordered)
         except import_duckdb().Error:
-            self._stage(self._readable(ordered))
+            self._stage(readable(ordered, self._home / "quarantine"))
         files = []
-        for table, day in _days(db):
+        for table, day in staged_days(db):
             self._hold(journal, LEASE_S)
-            kept = "* EXCLUDE (day)" if table is CALLS else "*"
-            query = f"SELECT {kept} FROM (SELECT {selected(table)} FROM staged WHERE {condition(table)} AND {_of(day)})"  # noqa: S608
+            query = staged_rows(table, day)
             files.append(write_file(db, query, self._home, day, table.name, origin))
         db.execute("DROP TABLE staged")
         return files
@@ -165,20 +223,47 @@ class Compactor:
         folder.mkdir(mode=0o700, exist_ok=True)
         stage(self._connection(), rows, folder / f".{os.urandom(4).hex()}.unfinished")
 
-    def _readable(self, rows: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        """The rows without those that are no events, which are put in quarantine so that they hold up nothing."""
-        decoder = msgspec.json.Decoder(AnyEvent)
-        good = []
-        for seq, body in rows:
-            try:
-                decoder.decode(body)
-                good.append((seq, body))
-            except msgspec.MsgspecError as error:
-                folder = self._home / "quarantine"
-                folder.mkdir(mode=0o700, exist_ok=True)
-                (folder / f"event-{seq}.json").write_bytes(body)
-                log.warning("ledger: event %d is not readable (%s); kept as %s/event-%d.json", seq, error, folder, seq)
-        return good
+    # --- restoring
+
+    def _restore(self, journal: Journal) -> int:
+        """See to files that are not registered; how many hot rows had to be moved for that."""
+        if not self._unknown(journal):
+            return 0
+        # A killed compactor's file holds rows that are hot: once they are moved, they are found to be there already.
+        moved = self._move(journal)
+        restored = list(filter(None, [self._restored(journal, file) for file in self._unknown(journal)]))
+        if restored:
+            log.warning(
+                "ledger: %d files in %s/ledger were in no list, and are part of the ledger again with %d rows",
+                len(restored), self._home, sum(restored),
+            )  # fmt: skip
+        return moved
+
+    def _unknown(self, journal: Journal) -> list[Unknown]:
+        return unknown_files(self._home, known_files(journal))
+
+    def _restored(self, journal: Journal, file: Unknown) -> int:
+        """Make a file part of the ledger but for rows that are in it already; how many rows came with it."""
+        if not is_whole(file):
+            set_aside(self._home, file, "is in no list and is damaged")
+            return 0
+        tag, db = journal_tag(journal.hash_key), self._connection()
+        of_table = [f for f in journal.snapshot(_NO_ROWS).files if (f.day, f.kind) == (file.day, file.name.table)]
+        beside = [self._home / f.path for f in of_table if not problem_with(self._home, f)]
+        rows, missing = count_missing(db, file, beside)
+        self._hold(journal, LEASE_S + rows / MERGED_ROWS_A_SECOND)
+        if missing == rows:
+            self._register(journal, [renamed(self._home, file, rows, tag)], 0)
+        elif missing:
+            self._register(journal, [write_missing(db, self._home, file, beside, tag)], 0)
+        if file.name.journal == tag:
+            if missing < rows:
+                self._delete(file.path)
+        elif missing == rows:
+            file.path.unlink()
+        else:
+            set_aside(self._home, file, "is of another journal, and its rows are in other files")
+        return missing
 
     # --- merging
 
@@ -187,9 +272,17 @@ class Compactor:
         for group in to_merge([file for file in files if parse_name(Path(file.path).name)]):
             sound = [file for file in group if not problem_with(self._home, file)]
             # A damaged file stays as it is, named by every reader, rather than being laundered into a sound one.
-            if len(sound) > 1:
-                self._hold(journal, MERGE_LEASE_S)
-                self._register(journal, [self._merged(journal, sound)], 0, [file.path for file in sound])
+            if len(sound) < 2:
+                continue
+            self._hold(journal, LEASE_S + sum(file.rows for file in sound) / MERGED_ROWS_A_SECOND)
+            try:
+                with writing(self._home / "ledger"):
+                    merged = self._merged(journal, sound)
+            except import_duckdb().OutOfMemoryException:
+                # Many files are slower to read than few, and that is all: nothing else has to wait for it.
+                log.warning("ledger: %d files of %s stay as they are: too large to merge", len(sound), sound[0].day)
+                continue
+            self._register(journal, [merged], 0, [file.path for file in sound])
 
     def _merged(self, journal: Journal, files: Sequence[LedgerFile]) -> LedgerFile:
         first = files[0]
@@ -199,56 +292,72 @@ class Compactor:
             journal_tag(journal.hash_key),
         )
         source = read_files([self._home / file.path for file in files])
-        query = f'SELECT * EXCLUDE (day) FROM {source} ORDER BY "at"'  # noqa: S608
+        # Sorting needs all rows at once.
+        order = "" if first.kind == CONTENT.name else ' ORDER BY "at"'
+        query = f"SELECT * EXCLUDE (day) FROM {source}{order}"  # noqa: S608
         return write_file(self._connection(), query, self._home, first.day, first.kind, origin)
 
     # --- retention and orphans
 
     def _retain(self, journal: Journal) -> None:
-        if self._retention_days <= 0:
+        bound = self._first_kept(self._retention_days)
+        content_bound = max(bound, self._first_kept(self._content_retention_days))
+        if not content_bound:
             return
+        files = journal.snapshot(_NO_ROWS).files
+        old = [file.path for file in files if file.day < (content_bound if file.kind == CONTENT.name else bound)]
+        if old and not journal.drop_files(self._owner, old):
+            raise LeaseLost(f"{self._owner} lost the ledger's lease")
+
+    def _first_kept(self, days: int) -> str:
+        """The first UTC day that is kept; empty, which is before all days, where every day is."""
+        if days <= 0:
+            return ""
         now = datetime.fromtimestamp(self._clock.wall_ns() // 10**9, UTC)
-        oldest = (now - timedelta(days=self._retention_days)).date().isoformat()
-        old = [file.path for file in journal.snapshot(_NO_ROWS).files if file.day < oldest]
-        if old and journal.drop_files(self._owner, old):
-            self._mark(old)
+        return (now - timedelta(days=days)).date().isoformat()
 
     def _sweep(self, journal: Journal) -> None:
-        """Delete files of ours that are not registered, once nobody can be reading them."""
-        now, tag = self._clock.wall_ns(), journal_tag(journal.hash_key)
-        present = list(_files_of(self._home, tag))
-        registered = {self._home / file.path for file in journal.snapshot(_NO_ROWS).files}
-        for path in present:
-            if path in registered or now - path.stat().st_mtime_ns < GRACE_NS:
-                continue
+        """Delete what was taken out of the ledger or never finished, once nobody can be reading it."""
+        now = self._clock.wall_ns()
+        old = [path for path, at_ns in journal.retired().items() if now - at_ns >= GRACE_NS]
+        for path in old:
             self._hold(journal, LEASE_S)
-            _before_delete()
-            path.unlink(missing_ok=True)
-            _after_delete()
+            self._delete(self._home / path)
+        if old:
+            journal.forget_retired(old)
+        for left_over in _unfinished(self._home):
+            if now - left_over.stat().st_mtime_ns >= GRACE_NS:
+                self._hold(journal, LEASE_S)
+                self._delete(left_over)
         journal.sweep()
+
+    def _delete(self, path: Path) -> None:
+        _before_delete()
+        path.unlink(missing_ok=True)
+        _after_delete()
 
     # --- the rest
 
     def _is_due(self) -> bool:
-        rows, oldest_ns = self._opened().hot_size()
+        journal = self._opened()
+        rows, oldest_ns = journal.hot_size()
+        if oldest_ns is None:
+            return False
         # A clock that was set back makes the oldest row seem to be of the future; that is reason enough too.
-        return rows >= MAX_HOT_ROWS or (
-            oldest_ns is not None and abs(self._clock.wall_ns() - oldest_ns) >= MAX_HOT_AGE_NS
-        )
+        aged = abs(self._clock.wall_ns() - oldest_ns) >= MAX_HOT_AGE_NS
+        return aged or rows >= MAX_HOT_ROWS or self._hot_bytes(journal) >= MAX_HOT_BYTES
+
+    def _hot_bytes(self, journal: Journal) -> int:
+        """Bytes that arrived since this compactor last moved rows: about what is hot, without looking at it all."""
+        size, self._measured_seq = journal.hot_bytes(self._measured_seq)
+        self._measured_bytes += size
+        return self._measured_bytes
 
     def _register(self, journal: Journal, files: list[LedgerFile], upto: int, replaces: Sequence[str] = ()) -> None:
         _before_register()
         if not journal.register_files(self._owner, files, upto, replaces):
             raise LeaseLost(f"{self._owner} lost the ledger's lease while it was writing")
         _after_register()
-        self._mark(replaces)
-
-    def _mark(self, paths: Sequence[str]) -> None:
-        """Start the grace of files that were registered until now."""
-        now = self._clock.wall_ns()
-        for path in paths:
-            if (self._home / path).exists():
-                os.utime(self._home / path, ns=(now, now))
 
     def _hold(self, journal: Journal, ttl_s: float) -> None:
         if not journal.lease(LEDGER_LEASE, self._owner, ttl_s):
@@ -262,7 +371,7 @@ class Compactor:
     def _connection(self) -> Any:
         if self._db is None:
             # One core: calls matter more than compacting them.
-            self._db = open_memory(threads=1)
+            self._db = open_memory(self._home / "ledger" / SPILL, threads=1, memory_limit=MEMORY)
         return self._db
 
     def _complain(self, error: Exception) -> None:
@@ -284,22 +393,12 @@ def _call_id(body: bytes) -> bytes:
     return body[start : start + 32]
 
 
-def _of(day: str) -> str:
-    return f"{DAY} = date_diff('day', DATE '1970-01-01', DATE '{day}')"
+def known_files(journal: Journal) -> set[str]:
+    """Paths of files that are registered, or were and may not be deleted yet."""
+    return {file.path for file in journal.snapshot(_NO_ROWS).files} | set(journal.retired())
 
 
-def _days(db: Any) -> Iterator[tuple[Table, str]]:
-    """Tables and UTC days (`YYYY-MM-DD`) of the staged events."""
-    for table in FILED:
-        days = f"SELECT DISTINCT {DAY} AS day FROM staged WHERE {condition(table)}"  # noqa: S608
-        found = db.execute(f"SELECT DATE '1970-01-01' + CAST(day AS INTEGER) FROM ({days}) ORDER BY 1")  # noqa: S608
-        for (day,) in found.fetchall():
-            yield table, day.isoformat()
-
-
-def _files_of(home: Path, tag: str) -> Iterator[Path]:
-    """Files in the ledger's folders that this journal's compactors wrote, finished or not."""
-    for path in (home / "ledger").rglob("*"):
-        name = parse_name(path.name)
-        if path.suffix == ".unfinished" or (name is not None and name.journal == tag):
-            yield path
+def _unfinished(home: Path) -> list[Path]:
+    """What a compactor that was killed left half-written in the ledger's folders."""
+    every = (home / "ledger").rglob("*")
+    return [path for path in every if path.suffix == ".unfinished" or path.parent.name == SPILL]

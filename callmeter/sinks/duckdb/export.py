@@ -44,7 +44,7 @@ def export(ledger: Ledger, target: Path, *, overwrite: bool = False) -> int:
 
 
 def _to_database(ledger: Ledger, path: Path) -> int:
-    ledger.refresh()
+    ledger.execute("SELECT 1 FROM content LIMIT 0")
     database = ledger.connection
     database.execute(f"ATTACH {_literal(path)} AS exported")
     try:

@@ -8,16 +8,24 @@ it reads (a flipped bit changes a sum and nobody is told), so the name carries a
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from callmeter.errors import JournalError
 from callmeter.events.journal_schema import LedgerFile
+from callmeter.events.rows import CONTENT
 from callmeter.faultpoints import point
+from callmeter.sinks.duckdb import import_duckdb
 
 ROW_GROUP = 30_720
 """Rows that are read at least: half as many find one call a fifth faster and take 2 % more space."""
+
+CONTENT_ROW_GROUP = 2_048
+"""The same for prompts and answers: a whole group is held in memory, and a row may have hundreds of kilobytes."""
 
 _NAME = re.compile(r"(\d+)-(\d+)-([a-z_]+)-([0-9a-f]{8})-([0-9a-f]{8})-([0-9a-f]{32})\.parquet")
 
@@ -59,6 +67,12 @@ def parse_name(name: str) -> FileName | None:
     return FileName(int(first), int(last), table, journal, digest)
 
 
+def new_name(origin: Origin, table: str, digest: str) -> str:
+    """A name for a file of these bytes that no other has."""
+    stem = f"{origin.first_seq}-{origin.last_seq}-{table}-{origin.journal}-{os.urandom(4).hex()}"
+    return f"{stem}-{digest}.parquet"
+
+
 def write_file(connection: Any, query: str, home: Path, day: str, table: str, origin: Origin) -> LedgerFile:
     """Write the rows of `query` as a file of `table` for one UTC day; it is on disk when this returns, not registered.
 
@@ -66,19 +80,16 @@ def write_file(connection: Any, query: str, home: Path, day: str, table: str, or
     """
     folder = home / "ledger" / f"day={day}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unique = os.urandom(4).hex()
-    unfinished = folder / f".{unique}.unfinished"
+    unfinished = folder / f".{os.urandom(4).hex()}.unfinished"
     try:
         _before_write()
-        copy = (
-            f"COPY ({query}) TO '{_escaped(unfinished)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
-        )
-        rows = connection.execute(copy).fetchone()[0]
+        group = CONTENT_ROW_GROUP if table == CONTENT.name else ROW_GROUP
+        options = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {group})"
+        rows = connection.execute(f"COPY ({query}) TO '{escaped(unfinished)}' {options}").fetchone()[0]
         _after_write()
         unfinished.chmod(0o600)
         _flush(unfinished)
-        stem = f"{origin.first_seq}-{origin.last_seq}-{table}-{origin.journal}-{unique}"
-        final = folder / f"{stem}-{digest_of(unfinished)}.parquet"
+        final = folder / new_name(origin, table, digest_of(unfinished))
         size = unfinished.stat().st_size
         _before_rename()
         unfinished.rename(final)
@@ -96,6 +107,26 @@ def write_file(connection: Any, query: str, home: Path, day: str, table: str, or
         bytes=size,
         kind=table,
     )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make one clear `JournalError`, the same each time, of whatever a disk does that is full or broken."""
+    duckdb = import_duckdb()
+    try:
+        yield
+    except (OSError, duckdb.IOException) as error:
+        code = error.errno if isinstance(error, OSError) else _errno_in(str(error))
+        reason = os.strerror(code) if code else str(error).partition("\n")[0]
+        raise JournalError(
+            f"the ledger cannot write to {folder}: {reason}; free disk space or check the disk;"
+            " calls wait in the journal until then"
+        ) from error
+
+
+def _errno_in(message: str) -> int | None:
+    found = re.search(r"errno\D+(\d+)", message)
+    return int(found[1]) if found else None
 
 
 def problem_with(home: Path, file: LedgerFile) -> str:
@@ -120,13 +151,18 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def read_files(paths: list[Path]) -> str:
-    """SQL that reads files of one table, with the day from their folder; older files may lack newer columns."""
-    listed = ", ".join(f"'{_escaped(path)}'" for path in paths)
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true, hive_types = {{'day': DATE}})"
+def read_files(paths: list[Path], *, partitioned: bool = True) -> str:
+    """SQL that reads files of one table; older files may lack newer columns. `partitioned`: the folder is the day.
+
+    DuckDB takes a path that exists as it is; only one that does not would be a pattern.
+    """
+    listed = ", ".join(f"'{escaped(path)}'" for path in paths)
+    day = ", hive_partitioning = true, hive_types = {'day': DATE}" if partitioned else ", hive_partitioning = false"
+    return f"read_parquet([{listed}], union_by_name = true{day})"
 
 
-def _escaped(path: Path) -> str:
+def escaped(path: Path) -> str:
+    """A path within an SQL literal's quotes."""
     return str(path).replace("'", "''")
 
 

@@ -13,6 +13,7 @@ from callmeter.events.model import (
     CallFacts,
     CallFailed,
     CallSucceeded,
+    Content,
     CostAdjusted,
     ErrorFacts,
     EventsDropped,
@@ -137,6 +138,12 @@ def plain_call(number: int, *, at_ns: int | None = None, femto_usd: int = 10**9)
         attempts=(attempt,),
         finish_reason="stop",
     )
+
+
+def call_with_content(number: int, text: str) -> CallSucceeded:
+    """A call whose prompt was captured."""
+    content = Content(messages=[{"role": "user", "content": text}], completion={"answer": number})
+    return msgspec.structs.replace(plain_call(number), content=content)
 
 
 def adjusted(number: int, call: CallEnded, new: Decimal | None) -> CostAdjusted:

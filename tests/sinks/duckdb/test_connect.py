@@ -1,6 +1,5 @@
 """The ledger as people query it: one instant, each call once, and what is damaged named and left out."""
 
-import os
 import random
 import subprocess
 import sys
@@ -37,21 +36,6 @@ def test_a_ledger_opened_before_its_journal_sees_the_first_calls(home: Path) -> 
         assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (1,)
         assert ledger.problems == ()
         journal.close()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any directory")
-def test_a_read_only_home_is_readable(journal: Journal, home: Path, compactor: Compactor) -> None:
-    journal.append([row(plain_call(1))])
-    compactor.compact()
-    journal.append([row(plain_call(2))])
-    compactor.close()
-    journal.close()
-    home.chmod(0o500)
-    try:
-        with Ledger(home) as ledger:
-            assert ledger.execute("SELECT count(*) FROM calls").fetchone() == (2,)
-    finally:
-        home.chmod(0o700)
 
 
 def test_new_rows_are_there_at_the_next_statement_and_compacted_ones_are_not_counted_twice(
