@@ -359,6 +359,7 @@ def _located(facts: CallFacts, target: Target, prompt_bytes: int) -> CallFacts:
         region=where.region,
         api_base=where.api_base,
         prompt_bytes=prompt_bytes,
+        base_model=where.base_model,
     )
 
 
