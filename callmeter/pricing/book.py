@@ -164,6 +164,12 @@ class PriceBook:
         # Replaced, not cleared: a look-up under way in another thread fills the old one.
         self._find = lru_cache(REMEMBERED)(self._look_up)
 
+    def use(self, table: Table) -> None:
+        """Take this table of a provider in place of the one that ships, such as an earlier version of it."""
+        self._tables = {**self._tables, table.provider: table}
+        self._plans = {}
+        self._find = lru_cache(REMEMBERED)(self._look_up)
+
     def _form(self, name: str, slug: str) -> str:
         """A name as it is looked up at a provider: canonical, without the provider before it."""
         form = canonical(name)
