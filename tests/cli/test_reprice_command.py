@@ -82,7 +82,15 @@ def costs(run: Run, home: Path) -> list[tuple[str | None, str | None]]:
     return [(r["cost"], r["cost_original"]) for r in asked(run, "sql", query, "--home", home)["rows"]]
 
 
-BEFORE = [(None, None), ("0.35", "0.35"), ("0.0035", "0.0035"), ("0.001", "0.001"), (None, None), (None, None), ("0.07", "0.07")]
+BEFORE = [
+    (None, None),
+    ("0.35", "0.35"),
+    ("0.0035", "0.0035"),
+    ("0.001", "0.001"),
+    (None, None),
+    (None, None),
+    ("0.07", "0.07"),
+]
 AFTER = [("0.0035", None), ("0.0035", "0.35"), *BEFORE[2:]]
 
 
