@@ -297,30 +297,6 @@ def price(
     return default_book().price(model, usage, provider=provider, at=at, service_tier=service_tier, region=region)
 
 
-def bound(
-    model: str,
-    *,
-    input_tokens: int,
-    output_tokens: int,
-    provider: str | None = None,
-    at: At = None,
-    service_tier: str | None = None,
-    region: str | None = None,
-    units: Mapping[str, Decimal | int] | None = None,
-) -> Decimal | None:
-    """`PriceBook.bound` of the default book."""
-    return default_book().bound(
-        model,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        provider=provider,
-        at=at,
-        service_tier=service_tier,
-        region=region,
-        units=units,
-    )
-
-
 def _applicable(sheets: tuple[Sheet, ...], input_tokens: int) -> Sheet | None:
     """The whole request is charged by one sheet: that of the longest context it reaches."""
     for sheet in sheets:
