@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from callmeter.clock import IdSource
+from callmeter.clock import Clock, IdSource, SystemClock
 from callmeter.errors import ConfigError, JournalError
 from callmeter.events.journal import ADJUSTED, Journal, Row
 from callmeter.events.model import CostAdjusted
@@ -118,6 +118,7 @@ def reprice(
     reason: str = DEFAULT_REASON,
     dry_run: bool = False,
     book: PriceBook | None = None,
+    clock: Clock | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Repriced:
     """Price the period's calls with the book's table and append an adjustment for each whose cost is another now.
@@ -133,7 +134,7 @@ def reprice(
             _changes(page, pricer, found)
             on_progress(len(page))
         return found
-    with _writing(ledger.home) as writer:
+    with _writing(ledger.home, clock or SystemClock()) as writer:
         for page in _pages(ledger, period):
             changes = _changes(page, pricer, found)
             found.appended += writer.append(changes, reason)
@@ -276,7 +277,8 @@ class _Writer:
 
     def _compact(self) -> None:
         # While another process compacts, it takes these rows too.
-        compactor = Compactor(partial(Journal.open, self._journal.home), self._journal.home, owner=self._owner)
+        home, clock = self._journal.home, self._journal.clock
+        compactor = Compactor(partial(Journal.open, home, clock=clock), home, owner=self._owner, clock=clock)
         try:
             compactor.compact()
         finally:
@@ -284,9 +286,9 @@ class _Writer:
 
 
 @contextmanager
-def _writing(home: Path) -> Iterator[_Writer]:
+def _writing(home: Path, clock: Clock) -> Iterator[_Writer]:
     """The one writer of adjustments of a home, for the time of a `with`."""
-    journal, owner = Journal.open(home, create=False), uuid4().hex
+    journal, owner = Journal.open(home, create=False, clock=clock), uuid4().hex
     try:
         if not journal.lease(LEASE, owner, LEASE_S):
             raise JournalError(
