@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from callmeter.pricing.calibration import LEAST_TOKENS, Calibration
 from callmeter.sinks.duckdb.connect import Ledger
 from callmeter.types import Usage
 
@@ -116,6 +117,27 @@ def calls_of(ledger: Ledger, day: Any, period: Period) -> Iterator[list[StoredCa
         names = [column[0] for column in cursor.description]
         while page := cursor.fetchmany(PAGE_ROWS):
             yield [_call(dict(zip(names, row, strict=True))) for row in page]
+
+
+_RATIOS = """
+SELECT provider, model, {size} * 1000 // ({tokens}) // 10 * 10 AS ratio, count(*)
+FROM calls WHERE stream AND status = 'success' AND usage_source = 'provider' AND finish_reason <> 'cancelled'
+  AND attempts = 1 AND output_audio_tokens = 0 AND ({tokens}) >= {least} AND {size} > 0
+  AND "at" >= coalesce(CAST($since AS TIMESTAMPTZ), '-infinity')
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+def learn(ledger: Ledger, calibration: Calibration, since: datetime | None = None) -> None:
+    """Teach a calibration from the ledger's whole streams that the provider counted."""
+    for teach, size, tokens in (
+        (calibration.answer, "answer_bytes", "output_tokens - coalesce(reasoning_tokens, 0)"),
+        (calibration.prompt, "prompt_bytes", "input_tokens"),
+    ):
+        query = _RATIOS.format(size=size, tokens=tokens, least=LEAST_TOKENS)
+        for provider, model, ratio, count in ledger.execute(query, {"since": since}).fetchall():
+            # In thousandths of a byte a token, so a thousand tokens take as many bytes.
+            teach(provider or "", model or "", ratio, 1000, count)
 
 
 def _where(period: Period) -> tuple[str, Mapping[str, Any]]:
