@@ -220,7 +220,7 @@ class Recorder:
         calibration.prompt(where.provider, where.model, len(self._body), usage.input_tokens)
 
     def _learned(self) -> Learned:
-        if self._target is None:
+        if self._target is None or not self.runtime.settings.calibrate:
             return NOTHING_LEARNED
         where = self._target.deployment
         return self.runtime.calibration.of(where.provider, where.model)

@@ -89,6 +89,23 @@ def stream(tokens: int, read: int | None = None) -> None:
             break
 
 
+def test_without_calibration_an_estimate_depends_on_its_text_alone(provider: FakeProvider) -> None:
+    seen: list[StreamCompleted] = []
+    with using(Runtime(Settings(calibrate=False))) as runtime:
+        runtime.subscribe(seen.append, types=(StreamCompleted,))
+        stream(100, read=40)
+        for _ in range(LEAST_OBSERVED):
+            stream(100)
+        stream(100, read=40)
+        assert runtime.flush(10)
+        assert runtime.calibration.of("openai", "gpt-4o").answer is not None
+        runtime.close()
+    first, *_, last = seen
+    assert first.usage_source == last.usage_source == "counted"
+    assert first.answer_bytes == last.answer_bytes
+    assert (first.usage, first.cost) == (last.usage, last.cost)
+
+
 def test_a_cut_stream_is_counted_by_the_ratio_of_whole_ones(provider: FakeProvider, tmp_path: Path) -> None:
     seen: list[StreamCompleted] = []
     home = tmp_path / "home"
