@@ -26,6 +26,7 @@ from callmeter.events.dispatch import CallbackQueue
 from callmeter.events.model import AnyEvent
 from callmeter.events.transforms import Transform
 from callmeter.pricing import PriceBook, default_book
+from callmeter.pricing.calibration import Calibration
 from callmeter.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Runtime:
         self.clock: Clock = clock or SystemClock()
         self.ids = ids or IdSource(self.clock)
         self.prices = prices or default_book()
+        self.calibration = Calibration()
+        """How long each model's tokens are, from the streams of this process."""
         self.sleep = sleep
         self.jitter = jitter
         self.bus = Bus()

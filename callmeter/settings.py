@@ -58,6 +58,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_retries: Annotated[int, Meta(description="Retries after a first attempt that failed for now.", ge=0)] = 2
     environment: Annotated[str, Meta(description="Name of the environment, a column of the ledger.")] = ""
     project: Annotated[str, Meta(description="Project of calls that name none.")] = ""
+    calibrate: Annotated[
+        bool,
+        Meta(
+            description="Count what a provider does not by the ratio of the model's whole streams in this process; "
+            "without it by the usual ratio, which depends on the text alone."
+        ),
+    ] = True
     strict_accounts: Annotated[bool, Meta(description="Raise instead of log when the accounts do not add up.")] = False
 
 

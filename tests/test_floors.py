@@ -12,7 +12,7 @@ FLOORS = {
     "integrations": 0,
     "events": 1, "pricing": 1, "transport": 1,
     "sinks": 2,
-    "delivery": 3, "runtime": 3, "ledger": 3,
+    "delivery": 3, "runtime": 3, "ledger": 3, "repricing": 3, "traffic": 3,
     "client": 4,
     "gateway": 5, "dashboards": 5,
     "cli": 6, "testing": 6, "__main__": 6,

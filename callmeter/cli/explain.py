@@ -36,7 +36,8 @@ ALWAYS = ("input_tokens", "output_tokens")
 
 ATTEMPT = ("number", "at", "provider", "model", "status", "reason", "wait_s", "latency_s", "cost", "error_message")
 ITEM = ("attempt", "line", "quantity", "unit", "rate", "amount", "source", "since", "via", "tier")
-ADJUSTMENT = ("at", "old", "new", "old_table", "new_table", "reason")
+ADJUSTMENT = ("at", "old", "new", "status", "why", "old_table", "new_table", "reason")
+NEW_ITEM = ("adjustment", *ITEM[1:])
 
 
 def explain(
@@ -97,15 +98,15 @@ def difference(explanation: "Explanation") -> Decimal:
 def verdict(explanation: "Explanation") -> str:
     """What the call cost and whether its lines add up to that, in a sentence."""
     call = explanation.call
-    status = str(call["cost_status"]).replace("_", " ")
-    reason = f": {call['cost_reason']}" if call["cost_reason"] else ""
+    status = str(call["cost_status_original"]).replace("_", " ")
+    reason = f": {call['cost_reason_original']}" if call["cost_reason_original"] else ""
+    priced_anew = f"; priced anew since: {_now(call)}" if explanation.adjustments else ""
     if call["cost_original"] is None:
-        return f"cost: {status}{reason}"
+        return f"cost: {status}{reason}{priced_anew}"
     word = ", estimated because we counted the tokens" if call["cost_estimated"] else ""
     said = f"cost: {money(call['cost_original'])} USD ({status}{word}{reason})"
     if difference(explanation):
         return f"{said}, but its lines add up to {money(_sum(explanation))} USD: please report this"
-    priced_anew = f"; priced anew since: {_now(call['cost'])}" if explanation.adjustments else ""
     return f"{said}, the sum of its {_lines(len(explanation.items))}{priced_anew}"
 
 
@@ -117,8 +118,10 @@ def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count} lines"
 
 
-def _now(cost: Decimal | None) -> str:
-    return "unpriced" if cost is None else f"{money(cost)} USD"
+def _now(call: Mapping[str, Any]) -> str:
+    status = str(call["cost_status"]).replace("_", " ")
+    reason = f": {call['cost_reason']}" if call["cost_reason"] else ""
+    return f"{status}{reason}" if call["cost"] is None else f"{money(call['cost'])} USD ({status}{reason})"
 
 
 def _reports(explanation: "Explanation", when: Period) -> list[Report]:
@@ -130,10 +133,20 @@ def _reports(explanation: "Explanation", when: Period) -> list[Report]:
         ("Attempts", ATTEMPT, explanation.attempts),
         ("Cost, USD", ITEM, explanation.items),
         ("Priced anew", ADJUSTMENT, explanation.adjustments),
+        ("Lines of the new costs, USD", NEW_ITEM, _new_items(explanation)),
     ):
         if records:
             tables.append(_report(title, columns, _rows(records, columns), when))
     return tables
+
+
+def _new_items(explanation: "Explanation") -> list[dict[str, Any]]:
+    """The lines of each adjustment, which is named by its place."""
+    return [
+        {"adjustment": place, **item}
+        for place, adjustment in enumerate(explanation.adjustments, 1)
+        for item in adjustment["items"] or ()
+    ]
 
 
 def _report(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], when: Period) -> Report:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callmeter.cli import ExitCode
-from callmeter.cli._figures import NO_MONEY, Unknown
+from callmeter.cli._figures import NO_MONEY, Unknown, money
 from callmeter.cli._home import Home, exit_code, opened_ledger
 from callmeter.cli._options import Csv, Json, Period, Since, Until, Zone, first_day, period
 from callmeter.cli._output import Report, form_of, print_report
@@ -57,12 +57,16 @@ def report(ledger: "Ledger", by: Sequence[str], when: Period, limit: int | None 
     models = queries.run(ledger, "spend_by", by="model", **bounds)
     all_rows = [dict(zip(models.columns, row, strict=True)) for row in models.rows]
     unpriced = queries.run(ledger, "unpriced", **bounds)
+    adjusted = queries.run(ledger, "adjusted", **bounds)
     return Report(
         title=f"{answer.title}, {when}",
         columns=(*named, *COUNTS, "cost_usd", "unpriced", "estimated"),
         rows=[_row(row, answer.columns[: len(named)]) for row in rows],
         totals=("total", *[Unknown("")] * (len(named) - 1), *_totals(all_rows)),
-        notes=_notes([dict(zip(unpriced.columns, row, strict=True)) for row in unpriced.rows], all_rows),
+        notes=[
+            *_notes([dict(zip(unpriced.columns, row, strict=True)) for row in unpriced.rows], all_rows),
+            *_priced_anew([dict(zip(adjusted.columns, row, strict=True)) for row in adjusted.rows]),
+        ],
         zone=when.zone,
         zone_name=when.zone_name,
     )
@@ -100,6 +104,17 @@ def _notes(unpriced: Sequence[dict[str, Any]], models: Sequence[dict[str, Any]])
     if not models:
         notes.append("no calls in this time")
     return notes
+
+
+def _priced_anew(rows: Sequence[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    difference = sum((row["difference"] for row in rows), NO_MONEY)
+    charged = sum((row["charged"] for row in rows if row["charged"] is not None), NO_MONEY)
+    return [
+        f"priced anew since: {_calls(rows)}, counted at the last price; {money(charged)} USD when made, "
+        f"{money(charged + difference)} USD now; `callmeter explain` shows both"
+    ]
 
 
 def _calls(rows: Sequence[dict[str, Any]], counted: str = "calls") -> str:

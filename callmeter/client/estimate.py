@@ -2,7 +2,8 @@
 
 A byte-level tokenizer makes at least one byte of each token, so bytes bound tokens from above. The estimate itself is
 the usual ratio: four characters a token for Latin text, more tokens where UTF-8 spends more bytes on a character.
-It never falls when text is added, so a stream cut later never looks cheaper.
+It never falls when text is added, so a stream cut later never looks cheaper. Once enough whole streams of a model were
+counted by its provider, their own ratio and its spread take the place of the usual ones.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from callmeter.pricing.calibration import Learned
 from callmeter.types import Call, Cost, Usage
 
 TOKENS_PER_MESSAGE = 4
@@ -51,10 +53,45 @@ def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Us
     return count, most
 
 
-def estimated(price: Callable[[Usage], Cost], count: Usage, most: Usage) -> Cost:
+def calibrated(
+    call: Call,
+    counted: tuple[Usage, Usage],
+    learned: Learned,
+    output_bytes: int,
+    body_bytes: int,
+    reported: Usage | None,
+) -> tuple[Usage, Usage, Usage, Usage]:
+    """`counted_usage`, corrected by what was learned of the model: the count, the most, and the band's two ends.
+
+    Where too little was learned the band is the usual one. The prompt is not corrected where it holds images, of whose
+    bytes no tokens are made, nor where it was reported.
+    """
+    count, most = counted
+    low, high = _scaled(count, LOW, count), _scaled(count, HIGH, most)
+    if learned.answer is not None:
+        least = reported.output_tokens if reported is not None else 0
+        ends = learned.answer.tokens(output_bytes)
+        low, count, high = (
+            msgspec.structs.replace(usage, output_tokens=max(tokens, least))
+            for usage, tokens in zip((low, count, high), ends, strict=True)
+        )
+    prompt_is_ours = reported is None or not reported.input_tokens
+    if learned.prompt is not None and prompt_is_ours and not _prompt(call)[2]:
+        ends = learned.prompt.tokens(body_bytes)
+        low, count, high = (
+            msgspec.structs.replace(usage, input_tokens=min(tokens, most.input_tokens))
+            for usage, tokens in zip((low, count, high), ends, strict=True)
+        )
+    return count, most, low, high
+
+
+def estimated(
+    price: Callable[[Usage], Cost], count: Usage, most: Usage, band: tuple[Usage, Usage] | None = None
+) -> Cost:
     """The cost of counted usage with its band; the count is priced exactly, only the count is uncertain."""
     cost = price(count)
-    low, high = price(_scaled(count, LOW, count)).total, price(_scaled(count, HIGH, most)).total
+    least, dearest = band or (_scaled(count, LOW, count), _scaled(count, HIGH, most))
+    low, high = price(least).total, price(dearest).total
     return msgspec.structs.replace(cost, estimated=True, low=_least(low, cost.total), high=high)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from callmeter.client.codecs.base import Meter
-from callmeter.client.estimate import counted_usage, estimated
+from callmeter.client.estimate import calibrated, counted_usage, estimated
 from callmeter.client.plan import Target, retryable
 from callmeter.client.usage import completion_usage
 from callmeter.errors import APIConnectionError, APIError
@@ -24,6 +24,7 @@ from callmeter.events.model import (
     ErrorFacts,
     StreamCompleted,
 )
+from callmeter.pricing.calibration import NOTHING_LEARNED, Learned
 from callmeter.pricing.totals import add_costs, add_usages
 from callmeter.shapes import Completion, CompletionUsage
 from callmeter.types import Call, Cost, Deployment, Usage, UsageSource
@@ -123,6 +124,7 @@ class Recorder:
 
     def stream_completed(self, seen: Delivered) -> None:
         """A stream was read to its end."""
+        self._learn(seen)
         self._end(StreamCompleted, seen, *self._metered(seen, whole=True), answer_bytes=seen.output_bytes)
 
     def stream_cancelled(self, seen: Delivered) -> None:
@@ -200,8 +202,26 @@ class Recorder:
             return None, "none", Cost(status="invalid_usage", reason=meter.problem, reported=meter.reported)
         if whole and meter.usage is not None:
             return meter.usage, "provider", self._price(meter.usage, meter)
-        count, most = counted_usage(self._asked(), seen.output_chars, seen.output_bytes, meter.usage)
-        return count, "counted", estimated(lambda usage: self._price(usage, meter), count, most)
+        call, learned = self._asked(), self._learned()
+        counted = counted_usage(call, seen.output_chars, seen.output_bytes, meter.usage)
+        count, most, *band = calibrated(call, counted, learned, seen.output_bytes, len(self._body), meter.usage)
+        return count, "counted", estimated(lambda usage: self._price(usage, meter), count, most, (band[0], band[1]))
+
+    def _learn(self, seen: Delivered) -> None:
+        """Whole streams that the provider counted show how long this model's tokens are."""
+        target, usage = self._target, seen.meter.usage
+        if target is None or usage is None or usage.output_audio_tokens:
+            return
+        where, calibration = target.deployment, self.runtime.calibration
+        shown = usage.output_tokens - (usage.reasoning_tokens or 0)
+        calibration.answer(where.provider, where.model, seen.output_bytes, shown)
+        calibration.prompt(where.provider, where.model, len(self._body), usage.input_tokens)
+
+    def _learned(self) -> Learned:
+        if self._target is None or not self.runtime.settings.calibrate:
+            return NOTHING_LEARNED
+        where = self._target.deployment
+        return self.runtime.calibration.of(where.provider, where.model)
 
     def _lost(self, error: BaseException) -> "Metered":
         """A request that got no answer. In flight, it may be charged for: at least nothing, at most its prompt."""
@@ -383,6 +403,7 @@ def _located(facts: CallFacts, target: Target, prompt_bytes: int) -> CallFacts:
         region=where.region,
         api_base=where.api_base,
         prompt_bytes=prompt_bytes,
+        base_model=where.base_model,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from callmeter.types import Cost, Usage, UsageSource
+from callmeter.types import Cost, CostItem, Usage, UsageSource
 
 
 def otel(name: str, unit: str = "") -> Meta:
@@ -47,6 +47,9 @@ class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: Annotated[Mapping[str, str], Meta(description="the rest of the caller's metadata, as text")] = {}
     prompt_bytes: Annotated[int, Meta(description="size of the first request body")] = 0
     made_by: Annotated[str, Meta(description="the sink that made this call and is not told of it, or empty")] = ""
+    base_model: Annotated[
+        str, Meta(description="the model whose price applies, where the deployment's own name says nothing")
+    ] = ""
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -162,7 +165,7 @@ class EventsDropped(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 
 class CostAdjusted(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="cost.adjusted"):
-    """A call was priced anew. The old value stays; reports take the last."""
+    """A call was priced anew. The old value stays; reports take the last, which is the one with the greatest id."""
 
     id: str
     at_ns: int
@@ -172,6 +175,10 @@ class CostAdjusted(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     old_table: str
     new_table: str
     reason: str
+    status: Annotated[str, Meta(description="how far the new cost can be trusted, as `calls.cost_status`")] = ""
+    why: Annotated[str, Meta(description="why the new cost is not complete")] = ""
+    items: tuple[CostItem, ...] = ()
+    """The lines of the new cost."""
 
 
 AnyEvent = CallStarted | AttemptFailed | CallSucceeded | StreamCompleted | CallFailed | EventsDropped | CostAdjusted

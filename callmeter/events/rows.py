@@ -9,7 +9,7 @@ Text that is not set is NULL, and so is every number that is not known; a count 
 
 from collections.abc import Sequence
 
-from callmeter.events.model import Attempt, CallEnded, CallFacts, ErrorFacts, EventsDropped
+from callmeter.events.model import Attempt, CallEnded, CallFacts, CostAdjusted, ErrorFacts, EventsDropped
 from callmeter.events.schema import MONEY, QUANTITY, Column, Nested, Table, described, field
 
 # --- columns of `calls`
@@ -57,7 +57,13 @@ _UNITS = (
     "for unit in map_entries(coalesce(usage.units, MAP {}))]) END"
 )
 
-REPRICED = {"repriced_call": "VARCHAR", "repriced_cost": MONEY, "repriced_table": "VARCHAR"}
+REPRICED = {
+    "repriced_call": "VARCHAR",
+    "repriced_cost": MONEY,
+    "repriced_table": "VARCHAR",
+    "repriced_status": "VARCHAR",
+    "repriced_reason": "VARCHAR",
+}
 """Columns that stand beside the stored ones of `calls`: a call's last adjustment, NULL where it has none."""
 
 _ADJUSTED = "repriced_call IS NOT NULL"
@@ -142,7 +148,7 @@ CALLS = Table(
             "VARCHAR",
             "priced, free, partial, unpriced, no_usage or invalid_usage; only the first two are complete.",
             "CASE WHEN cost IS NULL THEN 'no_usage' ELSE coalesce(cost.status, 'unpriced') END",
-            f"CASE WHEN NOT {_ADJUSTED} THEN cost_status WHEN repriced_cost IS NULL THEN 'unpriced' ELSE 'priced' END",
+            f"CASE WHEN {_ADJUSTED} THEN repriced_status ELSE cost_status END",
         ),
         _part("cost_input", "USD of `cost_original` for uncached text input.", "item.line = 'input'"),
         _part("cost_output", "USD of `cost_original` for text output.", "item.line = 'output'"),
@@ -166,7 +172,13 @@ CALLS = Table(
         _end("answer_bytes", "Size of the answer.", "BIGINT"),
         _end("prompt_hash"),
         Column("cost_original", MONEY, "USD as priced when the call was made.", "", "cost"),
-        Column("cost_reason", "VARCHAR", "Why the cost is not complete.", "nullif(cost.reason, '')"),
+        Column(
+            "cost_reason",
+            "VARCHAR",
+            "Why the cost is not complete.",
+            "nullif(cost.reason, '')",
+            f"CASE WHEN {_ADJUSTED} THEN repriced_reason ELSE cost_reason END",
+        ),
         Column("cost_estimated", "BOOLEAN", "Whether we counted what was priced.", "coalesce(cost.estimated, false)"),
         Column("response_model", "VARCHAR", "The model the answer names.", "nullif(response_model, '')"),
         Column("error_message", "VARCHAR", "What the failure said.", "nullif(error.message, '')"),
@@ -174,6 +186,10 @@ CALLS = Table(
         # `at` and `user` are words of SQL's own; what somebody types without quotes should have a name as well.
         Column("started_at", "TIMESTAMPTZ", "The same as `at`, without a need for quotes.", "", '"at"'),
         Column("user_id", "VARCHAR", "The same as `user`, without a need for quotes.", "", '"user"'),
+        Column("cost_status_original", "VARCHAR", "`cost_status` when the call was made.", "", "cost_status"),
+        Column("cost_reason_original", "VARCHAR", "`cost_reason` when the call was made.", "", "cost_reason"),
+        Column("price_table_original", "VARCHAR", "`price_table` when the call was made.", "", "price_table"),
+        _fact("base_model"),
     ),
 )
 
@@ -317,6 +333,8 @@ NESTED = (
 # --- the other tables
 
 
+_NEW_ITEM = [column for column in COST_ITEMS.columns if column.stored.startswith("item.")]
+
 ADJUSTMENTS = Table(
     "adjustments",
     "One row each time a call was priced anew. `calls.cost` is the last `new`.",
@@ -330,6 +348,21 @@ ADJUSTMENTS = Table(
         Column("old_table", "VARCHAR", "Hash of the price table before.", "old_table"),
         Column("new_table", "VARCHAR", "Hash of the price table used.", "new_table"),
         Column("reason", "VARCHAR", "Why.", "reason"),
+        Column(
+            "status",
+            "VARCHAR",
+            "`calls.cost_status` from then on.",
+            "nullif(status, '')",
+            "coalesce(status, if(new IS NULL, 'unpriced', 'priced'))",
+        ),
+        Column("why", "VARCHAR", described(CostAdjusted, "why"), "nullif(why, '')"),
+        Column(
+            "items",
+            f'STRUCT(line VARCHAR, quantity {QUANTITY}, unit VARCHAR, rate {MONEY}, amount {MONEY}, "source" VARCHAR,'
+            " since VARCHAR, via VARCHAR, tier VARCHAR)[]",
+            "The lines of `new`, with the columns of `cost_items`.",
+            f"[{packed(_NEW_ITEM)} for item in coalesce(items, [])]",
+        ),
     ),
 )
 

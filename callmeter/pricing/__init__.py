@@ -9,13 +9,15 @@ Importing this loads nothing; each name is loaded when first used, a provider's 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from callmeter.pricing.book import PriceBook, bound, default_book, price
+    from callmeter.pricing.before import Bound, bound
+    from callmeter.pricing.book import PriceBook, default_book, price
     from callmeter.pricing.table import Limits
     from callmeter.types import Cost, CostItem, Usage
 
 _WHERE = {
+    "Bound": "callmeter.pricing.before",
+    "bound": "callmeter.pricing.before",
     "PriceBook": "callmeter.pricing.book",
-    "bound": "callmeter.pricing.book",
     "default_book": "callmeter.pricing.book",
     "price": "callmeter.pricing.book",
     "Limits": "callmeter.pricing.table",
@@ -23,7 +25,7 @@ _WHERE = {
     "CostItem": "callmeter.types",
     "Usage": "callmeter.types",
 }
-__all__ = ["Cost", "CostItem", "Limits", "PriceBook", "Usage", "bound", "default_book", "price"]
+__all__ = ["Bound", "Cost", "CostItem", "Limits", "PriceBook", "Usage", "bound", "default_book", "price"]
 
 
 def __getattr__(name: str) -> object:

@@ -164,6 +164,12 @@ class PriceBook:
         # Replaced, not cleared: a look-up under way in another thread fills the old one.
         self._find = lru_cache(REMEMBERED)(self._look_up)
 
+    def use(self, table: Table) -> None:
+        """Take this table of a provider in place of the one that ships, such as an earlier version of it."""
+        self._tables = {**self._tables, table.provider: table}
+        self._plans = {}
+        self._find = lru_cache(REMEMBERED)(self._look_up)
+
     def _form(self, name: str, slug: str) -> str:
         """A name as it is looked up at a provider: canonical, without the provider before it."""
         form = canonical(name)
@@ -289,30 +295,6 @@ def price(
 ) -> Cost:
     """`PriceBook.price` of the default book."""
     return default_book().price(model, usage, provider=provider, at=at, service_tier=service_tier, region=region)
-
-
-def bound(
-    model: str,
-    *,
-    input_tokens: int,
-    output_tokens: int,
-    provider: str | None = None,
-    at: At = None,
-    service_tier: str | None = None,
-    region: str | None = None,
-    units: Mapping[str, Decimal | int] | None = None,
-) -> Decimal | None:
-    """`PriceBook.bound` of the default book."""
-    return default_book().bound(
-        model,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        provider=provider,
-        at=at,
-        service_tier=service_tier,
-        region=region,
-        units=units,
-    )
 
 
 def _applicable(sheets: tuple[Sheet, ...], input_tokens: int) -> Sheet | None:

@@ -23,8 +23,12 @@ FROM calls GROUP BY ALL
 
 LAST_ADJUSTMENTS = """
 CREATE OR REPLACE TABLE ledger.repriced AS
-SELECT call_id AS repriced_call, last.new AS repriced_cost, last.new_table AS repriced_table
-FROM (SELECT call_id, arg_max({'new': new, 'new_table': new_table}, id) AS last FROM adjustments GROUP BY call_id)
+SELECT call_id AS repriced_call, last.new AS repriced_cost, last.new_table AS repriced_table,
+  last.status AS repriced_status, last.why AS repriced_reason
+FROM (
+  SELECT call_id, arg_max({'new': new, 'new_table': new_table, 'status': status, 'why': why}, id) AS last
+  FROM adjustments GROUP BY call_id
+)
 """
 """An adjustment's id is time-ordered. The last one may well say that no price is known any more."""
 
