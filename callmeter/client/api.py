@@ -16,8 +16,10 @@ from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.client.streaming import AsyncStream, Stream
 from callmeter.context import current_tags, made_by
-from callmeter.errors import APIError, as_openai
+from callmeter.errors import APIError, BadRequestError, ConfigError, as_openai
 from callmeter.events.model import CallFacts
+from callmeter.pricing.own import ARGUMENTS as PRICES
+from callmeter.pricing.own import given_prices, own_price
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.shapes import Completion
 from callmeter.types import Call, Deployment, Timeouts
@@ -25,13 +27,15 @@ from callmeter.types import Call, Deployment, Timeouts
 OURS = frozenset(
     """api_base api_key api_version base_model base_url additional_drop_params allowed_openai_params caching cache
     callbacks client context_window_fallback_dict custom_llm_provider deployment_id drop_params
-    enable_json_schema_validation extra_headers failure_callback fallbacks headers input_cost_per_token id
-    litellm_call_id litellm_logging_obj litellm_session_id litellm_trace_id logger_fn max_retries metadata
-    mock_response mock_timeout mock_tool_calls model_info model_list no-log num_retries output_cost_per_token region
-    shared_session stream_timeout success_callback tags timeout total_timeout turn_off_message_logging
-    verbose""".split()
-).union(KEYWORDS)
+    enable_json_schema_validation extra_headers failure_callback fallbacks headers id litellm_call_id
+    litellm_logging_obj litellm_session_id litellm_trace_id logger_fn max_retries metadata mock_response mock_timeout
+    mock_tool_calls model_info model_list no-log num_retries region shared_session stream_timeout success_callback
+    tags timeout total_timeout turn_off_message_logging verbose""".split()
+).union(KEYWORDS, PRICES)
 """Arguments that are about the call and never part of a request body."""
+
+OF_ONE_MODEL = PRICES | {"api_base", "base_url", "api_key", "base_model", "model_info"}
+"""Arguments that say nothing about a fallback to another model."""
 
 COLUMNS = ("project", "user", "team", "customer", "feature", "session_id", "environment", "key_id")
 """Labels with a column of their own, in metadata and in `tags(…)`."""
@@ -57,7 +61,8 @@ def completion(model: str, messages: Sequence[Any] = (), **params: Any) -> Any:
     About the call itself: `api_key`, `api_base`, `custom_llm_provider`, `headers`; `timeout` (seconds for one attempt,
     or an object with `connect` and `read`), `stream_timeout` (to the first chunk and between chunks), `total_timeout`
     (the whole call); `num_retries` (default 2, on 408, 409, 429, 5xx and lost connections), `fallbacks` (models to try
-    next); `metadata` and `tags` (labels); `mock_response` (no provider at all).
+    next); `metadata` and `tags` (labels); `mock_response` (no provider at all); `input_cost_per_token` and other prices
+    of your own, `base_model` (whose price holds).
 
     Raises the errors of `callmeter.errors`; each is also the `openai` package's error of that name if it is loaded.
     """
@@ -192,7 +197,7 @@ def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | Non
     messages = changes.pop("messages", call.messages)
     theirs = {name: changes.pop(name) for name in tuple(changes) if name in OURS}
     if model != call.model:
-        ours = {name: value for name, value in ours.items() if name not in ("api_base", "base_url", "api_key")}
+        ours = {name: value for name, value in ours.items() if name not in OF_ONE_MODEL}
     params, extra = split(changes)
     other = msgspec.structs.replace(
         call, model=model, messages=messages, params={**call.params, **params}, extra={**call.extra, **extra}
@@ -203,7 +208,8 @@ def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | Non
 def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Target:
     model = rt.front("model_alias_map").get(call.model, call.model)
     row, name = provider_of(model, ours.get("custom_llm_provider"), rt.prices.owner)
-    where = _mocked(row, name, ours) if mock is not None else _real(rt, row, name, ours)
+    price = _own_price(row, name, ours)
+    where = _mocked(row, name, ours, price) if mock is not None else _real(rt, row, name, ours, price)
     params = admit(
         call.params,
         codecs.load(where.codec).supported.difference(where.quirks.get("lacks", ())),
@@ -216,24 +222,44 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
     return Target(call if params == call.params else msgspec.structs.replace(call, params=params), where)
 
 
-def _real(rt: Runtime, row: Provider, name: str, ours: Mapping[str, Any]) -> Deployment:
+def _real(rt: Runtime, row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
     return deployment(
         row,
         name,
         api_base=_first(ours.get("api_base"), ours.get("base_url"), rt.front("api_base")),
         api_key=_first(ours.get("api_key"), rt.front("api_key")),
-        base_model=ours.get("base_model") or "",
+        base_model=_base_model(ours),
         region=ours.get("region") or "",
         deployment_id=(ours.get("model_info") or {}).get("id") or "",
         bind_keys=rt.settings.bind_keys == "origin",
         given=ours,
+        own_price=price,
     )
 
 
-def _mocked(row: Provider, name: str, ours: Mapping[str, Any]) -> Deployment:
+def _mocked(row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
     return Deployment(
-        provider=row.name, model=name, codec="openai_chat", api_base="mock:", base_model=ours.get("base_model") or ""
+        provider=row.name,
+        model=name,
+        codec="openai_chat",
+        api_base="mock:",
+        base_model=_base_model(ours),
+        own_price=price,
     )
+
+
+def _base_model(ours: Mapping[str, Any]) -> str:
+    return ours.get("base_model") or (ours.get("model_info") or {}).get("base_model") or ""
+
+
+def _own_price(row: Provider, name: str, ours: Mapping[str, Any]) -> Any:
+    """The caller's own prices, from arguments or from `model_info`. Raises `BadRequestError` for one that is none."""
+    if PRICES.isdisjoint(ours) and not ours.get("model_info"):
+        return None
+    try:
+        return own_price(name, given_prices(ours, ours.get("model_info")))
+    except ConfigError as error:
+        raise BadRequestError(str(error), llm_provider=row.name, model=name) from None
 
 
 def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts) -> Mock | None:

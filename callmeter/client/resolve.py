@@ -68,6 +68,7 @@ def deployment(
     deployment_id: str = "",
     bind_keys: bool = False,
     given: Mapping[str, Any] = NOTHING,
+    own_price: Any = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Deployment:
     """Where calls to `model` at this provider go. An explicit address or key wins over the environment's.
@@ -106,6 +107,7 @@ def deployment(
         id=deployment_id,
         region=region or variables.get("region") or variables.get("location") or "",
         base_model=base_model,
+        own_price=own_price,
         quirks=row.quirks,
         variables={name: value for name, value in variables.items() if not row.variables[name].secret},
         # An explicit key is a ready token or a bearer key: it takes the place of the cloud's credentials.

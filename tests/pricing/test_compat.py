@@ -90,6 +90,22 @@ def test_prices_of_the_callers_own() -> None:
     response = answer("whatever", prompt_tokens=10, completion_tokens=5)
     assert completion_cost(response, custom_cost_per_token=prices) == 20.0
     assert completion_cost(response, custom_cost_per_second=0.5, total_time=2000) == 1.0
+    assert cost_per_token("whatever", 10, 5, custom_cost_per_token=prices) == (10.0, 10.0)
+
+
+def test_a_price_of_the_callers_own_for_cached_tokens_is_used() -> None:
+    details = PromptTokensDetails(cached_tokens=400)
+    response = answer("whatever", prompt_tokens=1000, completion_tokens=100, prompt_tokens_details=details)
+    prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5, "cache_read_input_token_cost": 1e-7}
+    assert completion_cost(response, custom_cost_per_token=prices) == 0.00164
+
+
+def test_a_price_of_the_callers_own_that_is_none_or_lacks_a_half_is_an_error() -> None:
+    response = answer("whatever", prompt_tokens=10, completion_tokens=5)
+    with pytest.raises(ConfigError, match="whatever: input_cost_per_token"):
+        completion_cost(response, custom_cost_per_token={"input_cost_per_token": -1.0})
+    with pytest.raises(BadRequestError, match="no rate for output"):
+        completion_cost(response, custom_cost_per_token={"input_cost_per_token": 1.0})
 
 
 def test_images_are_charged_by_quality_and_size() -> None:
