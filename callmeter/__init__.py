@@ -46,6 +46,8 @@ if TYPE_CHECKING:
         UnsupportedParamsError,
     )
     from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
+    from callmeter.pricing.tokenizers import create_pretrained_tokenizer, create_tokenizer
+    from callmeter.pricing.tokens import decode, encode, token_counter
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
     from callmeter.shapes import Choice as Choices
@@ -67,6 +69,8 @@ _HOME = {
     "RateLimitError RejectedRequestError ServiceUnavailableError Timeout UnprocessableEntityError "
     "UnsupportedParamsError",
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
+    "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
+    "callmeter.pricing.tokens": "decode encode token_counter",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -135,6 +139,10 @@ __all__ = [
     "completion_cost",
     "configure",
     "cost_per_token",
+    "create_pretrained_tokenizer",
+    "create_tokenizer",
+    "decode",
+    "encode",
     "exceptions",
     "flush",
     "get_llm_provider",
@@ -144,6 +152,7 @@ __all__ = [
     "stream_chunk_builder",
     "subscribe",
     "tags",
+    "token_counter",
 ]
 
 # What existing code sets on the module. Lists hold names, functions and objects with `log_success_event` and kin.

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from callmeter.pricing.book import PriceBook, bound, default_book, price
     from callmeter.pricing.table import Limits
+    from callmeter.pricing.tokens import TokenCount, count_tokens
     from callmeter.types import Cost, CostItem, Usage
 
 _WHERE = {
@@ -19,11 +20,24 @@ _WHERE = {
     "default_book": "callmeter.pricing.book",
     "price": "callmeter.pricing.book",
     "Limits": "callmeter.pricing.table",
+    "TokenCount": "callmeter.pricing.tokens",
+    "count_tokens": "callmeter.pricing.tokens",
     "Cost": "callmeter.types",
     "CostItem": "callmeter.types",
     "Usage": "callmeter.types",
 }
-__all__ = ["Cost", "CostItem", "Limits", "PriceBook", "Usage", "bound", "default_book", "price"]
+__all__ = [
+    "Cost",
+    "CostItem",
+    "Limits",
+    "PriceBook",
+    "TokenCount",
+    "Usage",
+    "bound",
+    "count_tokens",
+    "default_book",
+    "price",
+]
 
 
 def __getattr__(name: str) -> object:

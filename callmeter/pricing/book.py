@@ -51,7 +51,7 @@ class PriceBook:
 
     def __init__(self, prices: Iterable[Mapping[str, Any]] = (), *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.count_tokens: CountTokens | None = None
-        """Counts text for the helpers of `compat`; None where nothing is installed that can."""
+        """Counts text for the helpers of `compat`; None for `tokens.count_tokens`."""
         self.price_map: Mapping[str, dict[str, Any]] = {}
         """What `compat.register_model` was given, by name."""
         self._now_ns = now_ns

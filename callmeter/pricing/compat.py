@@ -1,13 +1,15 @@
 """Costs as floats, under the names and arguments of LiteLLM's helpers. Everything exact is in `callmeter.pricing`.
 
-Unknown is an error here and never 0. Text is counted by the book's `count_tokens`.
+Unknown is an error here and never 0. Text is counted by the model's own tokenizer where it is at hand, and estimated
+where it is not (`callmeter.pricing.count_tokens` says which), unless the book has a `count_tokens` of its own.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from callmeter.errors import BadRequestError, MissingExtraError
+from callmeter.errors import BadRequestError
 from callmeter.pricing import price_map
 from callmeter.pricing.book import PriceBook, default_book
 from callmeter.pricing.own import own_price
@@ -42,9 +44,8 @@ def completion_cost(
     """USD for an answer of `completion()`, a dict of that shape, or text (`prompt` or `messages`, and `completion`).
 
     `total_time` is in milliseconds, for `custom_cost_per_second`; `size`, `quality` and `n` are an image's;
-    `custom_cost_per_token` takes the keys of `register_model`. Raises `ConfigError` for a price that is none,
-    `BadRequestError` where the price is not known whole, and `MissingExtraError` where text has to be counted and
-    nothing is installed that can.
+    `custom_cost_per_token` takes the keys of `register_model`. Raises `ConfigError` for a price that is none, and
+    `BadRequestError` where the price is not known whole.
     """
     book = book or default_book()
     if custom_cost_per_second is not None:
@@ -229,12 +230,15 @@ def _units(
 
 
 def _counted(book: PriceBook, model: str, prompt: str | list[Any], completion: str) -> Usage:
-    count = book.count_tokens
-    if count is None:
-        raise MissingExtraError(
-            "counting tokens of text needs a tokenizer: pip install 'callmeter[tokens]', or pass an answer with usage"
-        )
+    count = book.count_tokens or partial(_count, book)
     return Usage(
         input_tokens=count(model, prompt) if prompt else 0,
         output_tokens=count(model, completion) if completion else 0,
     )
+
+
+def _count(book: PriceBook, model: str, given: str | list[Any]) -> int:
+    from callmeter.pricing.tokens import count_tokens
+
+    text, messages = (given, None) if isinstance(given, str) else (None, given)
+    return count_tokens(model, text, messages, book=book).tokens
