@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from callmeter import errors as exceptions
     from callmeter import ledger
     from callmeter.client.api import acompletion, completion
+    from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
     from callmeter.client.fold import stream_chunk_builder
     from callmeter.client.resolve import get_llm_provider, get_supported_openai_params
     from callmeter.client.streaming import AsyncStream, Stream
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "callmeter.client.api": "acompletion completion",
+    "callmeter.client.batch": "batch_completion batch_completion_models batch_completion_models_all_responses",
     "callmeter.client.fold": "stream_chunk_builder",
     "callmeter.client.resolve": "get_llm_provider get_supported_openai_params",
     "callmeter.client.streaming": "AsyncStream Stream",
@@ -135,6 +137,9 @@ __all__ = [
     "UnsupportedParamsError",
     "Usage",
     "acompletion",
+    "batch_completion",
+    "batch_completion_models",
+    "batch_completion_models_all_responses",
     "completion",
     "completion_cost",
     "configure",
@@ -162,6 +167,7 @@ input_callback: list = []  # type: ignore[type-arg]
 service_callback: list = []  # type: ignore[type-arg]
 callbacks: list = []  # type: ignore[type-arg]
 drop_params = False
+enable_json_schema_validation = False
 additional_drop_params: list = []  # type: ignore[type-arg]
 turn_off_message_logging = False
 standard_logging_payload_excluded_fields: list = []  # type: ignore[type-arg]

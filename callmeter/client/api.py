@@ -1,7 +1,7 @@
 """`completion()` and `acompletion()`: from the caller's arguments to a plan, and from the plan to an answer."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, overload
 
 import msgspec
@@ -16,13 +16,16 @@ from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.client.streaming import AsyncStream, Stream
 from callmeter.context import current_tags, made_by
-from callmeter.errors import APIError, BadRequestError, ConfigError, as_openai
+from callmeter.errors import APIError, BadRequestError, ConfigError, MissingExtraError, as_openai
 from callmeter.events.model import CallFacts
 from callmeter.pricing.own import ARGUMENTS as PRICES
 from callmeter.pricing.own import given_prices, own_price
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.shapes import Completion
 from callmeter.types import Call, Deployment, Timeouts
+
+Check = Callable[[Completion], None]
+"""Raises where an answer is not what was asked for."""
 
 OURS = frozenset(
     """api_base api_key api_version base_model base_url additional_drop_params allowed_openai_params caching cache
@@ -62,7 +65,8 @@ def completion(model: str, messages: Sequence[Any] = (), **params: Any) -> Any:
     or an object with `connect` and `read`), `stream_timeout` (to the first chunk and between chunks), `total_timeout`
     (the whole call); `num_retries` (default 2, on 408, 409, 429, 5xx and lost connections), `fallbacks` (models to try
     next); `metadata` and `tags` (labels); `mock_response` (no provider at all); `input_cost_per_token` and other prices
-    of your own, `base_model` (whose price holds).
+    of your own, `base_model` (whose price holds); `enable_json_schema_validation` (a plain answer that breaks the
+    schema of `response_format` raises `JSONSchemaValidationError`; it is accounted for like any other).
 
     Raises the errors of `callmeter.errors`; each is also the `openai` package's error of that name if it is loaded.
     """
@@ -70,7 +74,10 @@ def completion(model: str, messages: Sequence[Any] = (), **params: Any) -> Any:
     transport = made.runtime.transport if made.mock is None else MockTransport(made.mock)
     if made.streamed:
         return Stream(drive(flow.stream(made.plan, made.recorder), transport, made.runtime.sleep))
-    return drive(flow.complete(made.plan, made.recorder), transport, made.runtime.sleep)
+    answer = drive(flow.complete(made.plan, made.recorder), transport, made.runtime.sleep)
+    if made.check is not None:
+        made.check(answer)
+    return answer
 
 
 @overload
@@ -89,7 +96,10 @@ async def acompletion(model: str, messages: Sequence[Any] = (), **params: Any) -
     transport = made.runtime.async_transport if made.mock is None else AsyncMockTransport(made.mock)
     if made.streamed:
         return AsyncStream(await adrive(flow.stream(made.plan, made.recorder), transport, made.runtime.asleep))
-    return await adrive(flow.complete(made.plan, made.recorder), transport, made.runtime.asleep)
+    answer = await adrive(flow.complete(made.plan, made.recorder), transport, made.runtime.asleep)
+    if made.check is not None:
+        made.check(answer)
+    return answer
 
 
 class Made(NamedTuple):
@@ -100,6 +110,8 @@ class Made(NamedTuple):
     recorder: Recorder
     mock: Mock | None
     streamed: bool
+    check: Check | None = None
+    """What the answer still has to pass once it is accounted for."""
 
 
 def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_type: str) -> Made:
@@ -114,10 +126,24 @@ def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_ty
     mock = _mock(ours, params, facts)
     try:
         plan = _plan(rt, call, ours, mock)
+        check = None if streamed else _check(rt, ours, params)
     except APIError as error:
         recorder.failed(error)
         raise as_openai(error) from None
-    return Made(rt, plan, recorder, mock, streamed)
+    except MissingExtraError as error:
+        recorder.failed(error)
+        raise
+    return Made(rt, plan, recorder, mock, streamed, check)
+
+
+def _check(rt: Runtime, ours: Mapping[str, Any], params: Mapping[str, Any]) -> Check | None:
+    """The check of an answer against its schema, where that is switched on."""
+    name = "enable_json_schema_validation"
+    if params.get("response_format") is None or not _first(ours.get(name), rt.front(name)):
+        return None
+    from callmeter.client.validation import checker
+
+    return checker(params["response_format"])
 
 
 def _for_callbacks(call_type: str, ours: Mapping[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
