@@ -154,6 +154,21 @@ class PriceBook:
         """The model's entry: mode, limits, tokenizer and all its rates; None where it is not known."""
         return self._found(model, provider, None, None).model
 
+    def now_ns(self) -> int:
+        """The instant of prices that are asked for without one, nanoseconds since the epoch."""
+        return self._now_ns()
+
+    def providers(self) -> list[str]:
+        """Everyone whose prices the book has."""
+        return sorted({*self._shipped().providers.values(), *(slug for slug, _ in self._own if slug)})
+
+    def models(self, provider: str) -> list[Model]:
+        """A provider's models, registered ones last."""
+        slug = self._slug(provider)
+        table = self._table(slug)
+        own = {id(model): model for (owner, _), model in self._own.items() if owner == slug}
+        return [*(table.models if table is not None else ()), *own.values()]
+
     def owner(self, model: str) -> str | None:
         """The one provider that offers a bare name; None where nobody or more than one does."""
         owners = self._owners(canonical(model)) if isinstance(model, str) else ()

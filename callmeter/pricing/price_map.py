@@ -12,6 +12,7 @@ from typing import Any
 from callmeter.errors import ConfigError
 from callmeter.pricing.plan import STANDARD
 from callmeter.pricing.rates import TOKEN_LINES, rounded
+from callmeter.pricing.table import FEATURES
 
 _log = logging.getLogger("callmeter")
 
@@ -52,6 +53,13 @@ _TIERS: Mapping[str, str] = {
     "balanced": "balanced",
     "ultrafast": "ultrafast",
 }
+LINE_KEYS: Mapping[str, str] = {line: key for key, line in tuple(_LINES.items())[::-1]} | {
+    "image": "output_cost_per_image"
+}
+"""The key that says a line's price."""
+
+TIER_SUFFIXES: Mapping[str, str] = {tier: f"_{suffix}" for suffix, tier in _TIERS.items()}
+
 _FLOORS = (100, 128, 200, 272, 512)
 """Thousands of tokens that keys speak of."""
 
@@ -84,6 +92,9 @@ def authored(name: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
     known = {kind: int(tokens) for kind, tokens in limits.items() if isinstance(tokens, int | float) and tokens > 0}
     if known:
         model["limits"] = known
+    features = [feature for feature in sorted(FEATURES) if entry.get(f"supports_{feature}") is True]
+    if features:
+        model["features"] = features
     if not any(prices.values()):
         return {**model, "free": True}
     return {**model, "rates": _blocks(prices)}
