@@ -83,7 +83,7 @@ class PriceBook:
     def _price(
         self, model: str, usage: Usage | None, provider: str | None, at: At, tier: str | None, region: str | None
     ) -> Cost:
-        at_ns = self._instant(at)
+        at_ns = at if at.__class__ is int else self._instant(at)
         if usage is None:
             return _NO_USAGE
         try:

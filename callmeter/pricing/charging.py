@@ -38,13 +38,15 @@ def _charged(quantities: Quantities, charges: Mapping[str, Charge], table: str) 
         if quantity.__class__ is int:
             amount = quantity * rate
             exact = normal(times(price, quantity)) if amount < TEN_USD else usd(amount)
+            if saves is not None:
+                saved = quantity * saves if saved is None else saved + quantity * saves
         else:
             amount = charge(quantity, rate)
             exact = usd(amount)
+            if saves is not None:
+                saved = (saved or 0) + charge(quantity, saves)
         total += amount
         items.append(CostItem(line, quantity, unit, price, exact, source, since, via, tier))
-        if saves is not None:
-            saved = (saved or 0) + charge(quantity, saves)
     if missing:
         return _partial(items, total, saved, missing, table)
     return Cost(

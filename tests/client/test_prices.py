@@ -15,6 +15,7 @@ from callmeter.client.resolve import deployment
 from callmeter.events.model import CallFailed
 from callmeter.pricing import PriceBook, Usage, own
 from callmeter.pricing.own import own_price
+from callmeter.settings import load as load_settings
 from callmeter.testing import FakeProvider, FixedClock, capture_events
 
 M = [{"role": "user", "content": "Say something nice."}]
@@ -231,3 +232,17 @@ def test_an_unknown_base_model_is_not_priced_as_something_else() -> None:
 def test_model_infos_base_model_is_the_calls(provider: FakeProvider, events: list[Any]) -> None:
     ask(model="openai/my-deployment", **TEN_TWENTY, model_info={"base_model": "gpt-3.5-turbo"})
     assert events[-1].cost.total == Decimal("0.000035")
+
+
+def test_the_ledger_keeps_whose_prices_they_were(provider: FakeProvider, home: Any) -> None:
+    pytest.importorskip("duckdb", reason="duckdb is not installed: pip install 'callmeter[ledger]'")
+    with capture_events(settings=load_settings({"ledger": True})):
+        ask(**TEN_TWENTY, input_cost_per_token=1e-3, output_cost_per_token=1e-3)
+        ask(**TEN_TWENTY, input_cost_per_second=0.5)
+        assert callmeter.flush(30)
+        with callmeter.ledger.connect() as ledger:
+            calls = ledger.sql("SELECT price_table, cost FROM calls ORDER BY call_id").fetchall()
+            lines = ledger.sql("SELECT DISTINCT line, source FROM cost_items").fetchall()
+    assert calls[0] == ("user", Decimal("0.03"))
+    assert calls[1][0] == "user"
+    assert set(lines) == {("input", "user"), ("output", "user"), ("call_second", "user")}
