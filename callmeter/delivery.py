@@ -78,9 +78,9 @@ class Delivery:
 
     def add(self, sinks: Sequence[Sink], *, ledger: bool) -> None:
         """Deliver to these sinks too, from the next event on. Raises `MissingExtraError` where a package is missing."""
-        if ledger and not self.writer.ledger:
+        if ledger and not self.writer.intake.ledger:
             require_duckdb()
-            self.writer.ledger = True
+            self.writer.intake.ledger = True
         known = {identity for identity, _ in self._wants}
         fresh = [sink for sink in sinks if sink.identity() not in known]
         self._sinks = (*self._sinks, *fresh)
@@ -167,7 +167,7 @@ class Delivery:
         """Start what runs beside the writer, once a process and again when a sink was added."""
         self._running = True
         self.workers.start(self._sinks)
-        if self.writer.ledger and self._compacting is None:
+        if self.writer.intake.ledger and self._compacting is None:
             thread = threading.Thread(target=self._compact, name="callmeter-compactor", daemon=True)
             self._compacting = thread
             try:

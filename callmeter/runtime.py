@@ -135,12 +135,7 @@ class Runtime:
         """Whether anybody is to see prompts and answers: a callback of the process, or a sink with capture on."""
         if self.settings.capture_content or self._subscriptions:
             return True
-        return bool(
-            front_door.success_callback
-            or front_door.failure_callback
-            or front_door.callbacks
-            or front_door.input_callback
-        )
+        return _anybody_listens()
 
     def front(self, name: str) -> Any:
         """A switch that existing code sets on the module itself: `callmeter.drop_params = True`."""
@@ -229,9 +224,11 @@ class Runtime:
 
     def _registered(self, event: AnyEvent) -> Registered:
         """The callbacks in force now, those of the event's own call among them, but none within which we are."""
-        both = [entry for entry in front_door.callbacks if not isinstance(entry, str)]
         content = getattr(event, "content", None)
         own = (content.kwargs or {}).get("own_callbacks") if content is not None else None
+        if own is None and not (self._subscriptions or _anybody_listens()):
+            return NOBODY
+        both = [entry for entry in front_door.callbacks if not isinstance(entry, str)]
         inputs, successes, failures = own or ((), (), ())
         outer = within.get()
         return Registered(
@@ -280,6 +277,15 @@ class Runtime:
             self.delivery.close(max(0.0, until - time.monotonic()))
         if hasattr(self._transport, "close"):
             self._transport.close()
+
+
+NOBODY = Registered()
+
+
+def _anybody_listens() -> bool:
+    """Whether anything at all is listed on the module, sinks included."""
+    front = front_door
+    return bool(front.success_callback or front.failure_callback or front.callbacks or front.input_callback)
 
 
 def _own(listed: Sequence[Any], both: Sequence[Any], more: Sequence[Any], outer: Sequence[Any]) -> tuple[Any, ...]:

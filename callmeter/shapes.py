@@ -270,6 +270,13 @@ class Completion(Shape, kw_only=True, dict=True):
         value: float | None = self.__dict__.get("_response_ms")
         return value
 
+    def __getattr__(self, name: str) -> Any:
+        known = self.__dict__.pop("_known", None) if name == "_hidden_params" else None
+        if known is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__dict__[name] = hidden = known()
+        return hidden
+
 
 class Chunk(Shape, kw_only=True, dict=True):
     """A piece of a streamed answer (`ModelResponseStream` to existing code). All share one id, created and model."""

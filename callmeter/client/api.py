@@ -1,7 +1,9 @@
 """`completion()` and `acompletion()`: from the caller's arguments to a plan, and from the plan to an answer."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
 
 import msgspec
@@ -9,17 +11,17 @@ import msgspec
 from callmeter.client import codecs, flow
 from callmeter.client.drive import adrive, drive
 from callmeter.client.mock import AsyncMockTransport, Mock, MockTransport
-from callmeter.client.params import admit, split
+from callmeter.client.params import OPENAI_CHAT_PARAMS, admit, split
 from callmeter.client.plan import Plan, Target
+from callmeter.client.prices import base_model_of, price_given
 from callmeter.client.providers import KEYWORDS, Provider
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.client.streaming import AsyncStream, Stream
 from callmeter.context import current_tags, made_by
-from callmeter.errors import APIError, BadRequestError, ConfigError, MissingExtraError, as_openai
+from callmeter.errors import APIError, MissingExtraError, as_openai
 from callmeter.events.model import CallFacts
 from callmeter.pricing.own import ARGUMENTS as PRICES
-from callmeter.pricing.own import given_prices, own_price
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.shapes import Completion
 from callmeter.types import Call, Deployment, Timeouts
@@ -117,8 +119,7 @@ class Made(NamedTuple):
 def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_type: str) -> Made:
     rt = default_runtime()
     rt.listen(given)
-    ours = {name: value for name, value in given.items() if name in OURS}
-    params, extra = split({name: value for name, value in given.items() if name not in OURS})
+    ours, params, extra = _sorted(given)
     streamed = bool(params.pop("stream", False))
     facts = _facts(rt, model, ours, params, streamed)
     call = _call(rt, facts, messages, ours, params, extra)
@@ -144,6 +145,17 @@ def _check(rt: Runtime, ours: Mapping[str, Any], params: Mapping[str, Any]) -> C
     from callmeter.client.validation import checker
 
     return checker(params["response_format"])
+
+
+def _sorted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The caller's keywords: about the call, OpenAI's own, and everything else; the latter two without Nones."""
+    ours, params, extra = dict[str, Any](), dict[str, Any](), dict[str, Any]()
+    for name, value in given.items():
+        if name in OURS:
+            ours[name] = value
+        elif value is not None:
+            (params if name in OPENAI_CHAT_PARAMS else extra)[name] = value
+    return ours, params, extra
 
 
 def _for_callbacks(call_type: str, ours: Mapping[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +211,12 @@ def timeouts_of(rt: Runtime, ours: Mapping[str, Any], streamed: bool) -> Timeout
         return Timeouts(connect_s=asked.connect, first_byte_s=asked.read, between_chunks_s=asked.read)
     whole_s = float(asked)
     first_s = float(_first(ours.get("stream_timeout") if streamed else None, whole_s))
-    return Timeouts(connect_s=min(connect_s, whole_s), first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
+    return _timeouts(min(connect_s, whole_s), first_s, whole_s)
+
+
+@lru_cache(64)
+def _timeouts(connect_s: float, first_s: float, whole_s: float) -> Timeouts:
+    return Timeouts(connect_s=connect_s, first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
 
 
 def _plan(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Plan:
@@ -234,11 +251,14 @@ def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | Non
 def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Target:
     model = rt.front("model_alias_map").get(call.model, call.model)
     row, name = provider_of(model, ours.get("custom_llm_provider"), rt.prices.owner)
-    price = _own_price(row, name, ours)
+    price = price_given(row, name, ours)
     where = _mocked(row, name, ours, price) if mock is not None else _real(rt, row, name, ours, price)
+    supported = codecs.load(where.codec).supported
+    if lacks := where.quirks.get("lacks"):
+        supported = supported.difference(lacks)
     params = admit(
         call.params,
-        codecs.load(where.codec).supported.difference(where.quirks.get("lacks", ())),
+        supported,
         provider=row.name,
         model=name,
         drop_params=call.drop_params,
@@ -249,18 +269,18 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
 
 
 def _real(rt: Runtime, row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
-    return deployment(
+    where = deployment(
         row,
         name,
         api_base=_first(ours.get("api_base"), ours.get("base_url"), rt.front("api_base")),
         api_key=_first(ours.get("api_key"), rt.front("api_key")),
-        base_model=_base_model(ours),
+        base_model=base_model_of(ours),
         region=ours.get("region") or "",
         deployment_id=(ours.get("model_info") or {}).get("id") or "",
         bind_keys=rt.settings.bind_keys == "origin",
         given=ours,
-        own_price=price,
     )
+    return where if price is None else msgspec.structs.replace(where, own_price=price)
 
 
 def _mocked(row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
@@ -269,23 +289,9 @@ def _mocked(row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> De
         model=name,
         codec="openai_chat",
         api_base="mock:",
-        base_model=_base_model(ours),
+        base_model=base_model_of(ours),
         own_price=price,
     )
-
-
-def _base_model(ours: Mapping[str, Any]) -> str:
-    return ours.get("base_model") or (ours.get("model_info") or {}).get("base_model") or ""
-
-
-def _own_price(row: Provider, name: str, ours: Mapping[str, Any]) -> Any:
-    """The caller's own prices, from arguments or from `model_info`. Raises `BadRequestError` for one that is none."""
-    if PRICES.isdisjoint(ours) and not ours.get("model_info"):
-        return None
-    try:
-        return own_price(name, given_prices(ours, ours.get("model_info")))
-    except ConfigError as error:
-        raise BadRequestError(str(error), llm_provider=row.name, model=name) from None
 
 
 def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts) -> Mock | None:
@@ -347,12 +353,12 @@ def _labels(ours: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[st
 def traceparent(facts: CallFacts) -> str:
     """The W3C trace context of a call; a trace id of the caller's own spelling is hashed into the form it needs."""
     trace = facts.trace_id
-    if len(trace) != 32 or not set(trace) <= _HEX:
+    if not _IS_TRACE_ID(trace):
         trace = hashlib.blake2b(trace.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"00-{trace}-{facts.span_id}-01"
 
 
-_HEX = frozenset("0123456789abcdef")
+_IS_TRACE_ID = re.compile("[0-9a-f]{32}").fullmatch
 
 
 def _first(*values: Any) -> Any:

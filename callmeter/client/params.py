@@ -74,6 +74,8 @@ def admit(
     `additional_drop_params` are removed first, supported or not; they may be paths (see `without`). Raises
     `UnsupportedParamsError` naming what is left over, unless `drop_params` drops it.
     """
+    if not additional_drop_params and supported.issuperset(params):
+        return dict(params)
     kept = without(params, additional_drop_params)
     lacking = sorted(name for name in kept if name not in supported and name not in allowed_openai_params)
     if lacking and not drop_params:

@@ -1,18 +1,40 @@
 """Whose prices hold for an attempt: the caller's own, its `base_model`'s, or those of the host it was sent to."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from callmeter.client.providers import BY_NAME
+from callmeter.client.providers import BY_NAME, Provider
+from callmeter.errors import BadRequestError, ConfigError
 from callmeter.pricing import PriceBook
-from callmeter.pricing.own import CALL_SECOND
+from callmeter.pricing.own import ARGUMENTS, CALL_SECOND, given_prices, own_price
+from callmeter.pricing.table import Model
 from callmeter.types import Cost, Deployment, Usage
+
+
+def price_given(row: Provider, model: str, given: Mapping[str, Any]) -> Model | None:
+    """The caller's own prices, among a call's arguments or in its `model_info`; arguments win.
+
+    Raises `BadRequestError` naming an argument that is no price.
+    """
+    if ARGUMENTS.isdisjoint(given) and not given.get("model_info"):
+        return None
+    try:
+        return own_price(model, given_prices(given, given.get("model_info")))
+    except ConfigError as error:
+        raise BadRequestError(str(error), llm_provider=row.name, model=model) from None
+
+
+def base_model_of(given: Mapping[str, Any]) -> str:
+    """The model whose price holds in place of the deployment's own name, if the call names one."""
+    named: str | None = given.get("base_model") or (given.get("model_info") or {}).get("base_model")
+    return named or ""
 
 
 def cost_of(book: PriceBook, where: Deployment, usage: Usage, *, at_ns: int, service_tier: str | None) -> Cost:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,7 +27,7 @@ from callmeter.events.model import (
 )
 from callmeter.pricing.totals import add_costs, add_usages
 from callmeter.shapes import Completion, CompletionUsage
-from callmeter.types import Call, Cost, Usage, UsageSource
+from callmeter.types import Call, Cost, Deployment, Usage, UsageSource
 from callmeter.wire import WireRequest
 
 if TYPE_CHECKING:
@@ -163,24 +164,21 @@ class Recorder:
         end = self.end
         latency_ms = None if end is None else end.latency_s * 1e3
         completion.__dict__["_response_ms"] = latency_ms
-        completion.__dict__["_hidden_params"] = {**self.hidden_params(headers), "_response_ms": latency_ms}
+        # Few callers look, so it is put together when one does; nothing of the call's content is kept for it.
+        completion.__dict__["_known"] = partial(_hidden_params, *self._shown(), headers, latency_ms)
 
     def hidden_params(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """The `_hidden_params` of existing code. The cost is a float or None there, exact under `cost`."""
+        return _hidden_params(*self._shown(), headers)
+
+    def _shown(self) -> "Shown":
         target, end = self._target, self.end
-        cost = end.cost if end is not None else None
-        return {
-            "custom_llm_provider": target.deployment.provider if target else None,
-            "litellm_call_id": self.facts.call_id,
-            "api_base": target.deployment.api_base if target else None,
-            "model_id": target.deployment.id or None if target else None,
-            "litellm_model_name": self.facts.model_requested,
-            "provider_response_model": end.response_model if end is not None else None,
-            "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
-            "cost": cost,
-            "additional_headers": _additional(headers),
-            "cache_hit": None,
-        }
+        return (
+            target.deployment if target is not None else None,
+            self.facts,
+            end.response_model if end is not None else None,
+            end.cost if end is not None else None,
+        )
 
     # -- how
 
@@ -347,6 +345,32 @@ def _billable(error: BaseException | None, usage: Usage | None, source: UsageSou
     if error is None or source == "provider":
         return True
     return None if usage is not None else False
+
+
+Shown = tuple[Deployment | None, CallFacts, str | None, Cost | None]
+
+
+def _hidden_params(
+    where: Deployment | None,
+    facts: CallFacts,
+    response_model: str | None,
+    cost: Cost | None,
+    headers: Mapping[str, str],
+    latency_ms: float | None = None,
+) -> dict[str, Any]:
+    return {
+        "custom_llm_provider": where.provider if where is not None else None,
+        "litellm_call_id": facts.call_id,
+        "api_base": where.api_base if where is not None else None,
+        "model_id": where.id or None if where is not None else None,
+        "litellm_model_name": facts.model_requested,
+        "provider_response_model": response_model,
+        "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
+        "cost": cost,
+        "additional_headers": _additional(headers),
+        "cache_hit": None,
+        "_response_ms": latency_ms,
+    }
 
 
 def _additional(headers: Mapping[str, str]) -> dict[str, str]:

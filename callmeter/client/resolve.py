@@ -1,8 +1,9 @@
 """From the caller's model name to a deployment: which provider, which address, whose key."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,13 +63,11 @@ def deployment(
     *,
     api_base: str | None = None,
     api_key: str | Secret | None = None,
-    headers: Mapping[str, str] | None = None,
     base_model: str = "",
     region: str = "",
     deployment_id: str = "",
     bind_keys: bool = False,
     given: Mapping[str, Any] = NOTHING,
-    own_price: Any = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Deployment:
     """Where calls to `model` at this provider go. An explicit address or key wins over the environment's.
@@ -77,7 +76,34 @@ def deployment(
     environment only goes to the provider's own address. Raises `AuthenticationError` naming the variables where a key
     is needed and none is found, and `BadRequestError` for an address that is none or lacks a part.
     """
-    variables = _variables(row, given, environ) if row.variables else {}
+    known = tuple([environ.get(name) for name in row.environment])
+    said = tuple([given.get(keyword) for keyword in row.keywords]) if row.keywords else ()
+    asked = (row.name, model, api_base, base_model, region, deployment_id, bind_keys)
+    if api_key:
+        # A key of the caller's own is in nobody's memory but the caller's.
+        return _deployment(*asked, known, said, api_key if isinstance(api_key, Secret) else Secret(api_key))
+    try:
+        return _remembered(*asked, known, said)
+    except TypeError:
+        return _deployment(*asked, known, said)  # an argument that is no plain value
+
+
+def _deployment(
+    provider: str,
+    model: str,
+    api_base: str | None,
+    base_model: str,
+    region: str,
+    deployment_id: str,
+    bind_keys: bool,
+    known: Sequence[str | None],
+    said: Sequence[Any],
+    key: Secret | None = None,
+) -> Deployment:
+    """The deployment as it follows from what stood in the row's environment variables and keywords."""
+    row = BY_NAME[provider]
+    environ = {name: value for name, value in zip(row.environment, known, strict=True) if value}
+    variables = _variables(row, dict(zip(row.keywords, said, strict=True)), environ) if row.variables else {}
     base = api_base or _first(environ, row.base_env) or _own_address(row, variables, model)
     if row.codec == "ollama":
         from callmeter.client.codecs.ollama import normalise_host
@@ -87,7 +113,6 @@ def deployment(
         raise BadRequestError(
             f"api_base {base!r} is no address; it looks like 'https://host/v1'", llm_provider=row.name, model=model
         )
-    key = api_key if isinstance(api_key, Secret) else Secret(api_key) if api_key else None
     if key is None and not (bind_keys and api_base and _origin(api_base) != _origin(row.base_url)):
         found = _first(environ, row.key_env)
         key = Secret(found) if found else None
@@ -103,16 +128,19 @@ def deployment(
         codec=row.codec,
         api_base=base,
         api_key=key,
-        headers={**_headers(row, environ), **(headers or {})} if row.headers else headers or {},
+        headers=_headers(row, environ),
         id=deployment_id,
         region=region or variables.get("region") or variables.get("location") or "",
         base_model=base_model,
-        own_price=own_price,
         quirks=row.quirks,
         variables={name: value for name, value in variables.items() if not row.variables[name].secret},
         # An explicit key is a ready token or a bearer key: it takes the place of the cloud's credentials.
         signer=signer_for(row.signer, variables) if row.signer and key is None else None,
     )
+
+
+_remembered = lru_cache(1024)(_deployment)
+"""Most calls go where others went before, and nothing of a deployment ever changes."""
 
 
 def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:

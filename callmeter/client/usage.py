@@ -24,7 +24,7 @@ def count(raw: Any, path: str) -> int | None:
 
     Raises `InvalidUsage` for anything but a whole number from 0 to 2**53: `12.0` is one; `"12"`, `true`, NaN are not.
     """
-    value = at(raw, path)
+    value = raw.get(path) if isinstance(raw, dict) and "." not in path else at(raw, path)
     return None if value is None else checked(value, path)
 
 

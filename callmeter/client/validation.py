@@ -69,7 +69,7 @@ def _check(text: str, validator: Any, completion: Completion) -> None:
 
 
 def _broken(what: str, text: str, completion: Completion) -> Exception:
-    hidden = completion.__dict__.get("_hidden_params") or {}
+    hidden = getattr(completion, "_hidden_params", None) or {}
     error = JSONSchemaValidationError(
         f"the answer does not have the form that response_format asks for: {what}",
         llm_provider=hidden.get("custom_llm_provider") or "",

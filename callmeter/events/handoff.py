@@ -50,7 +50,7 @@ class Handoff:
         self.bytes = self.count = 0
         self.offered = self.done = self.dropped = 0
         """Events put, events that are dealt with, and those of them that were lost. All only grow."""
-        self._taken = self._taken_bytes = 0
+        self._taken_bytes = 0
         self.losses: Counter[tuple[type, str]] = Counter()
         self.lost_bytes: Counter[tuple[type, str]] = Counter()
 
@@ -84,25 +84,23 @@ class Handoff:
                 taken.append(held.event)
                 held.event = None
                 self._taken_bytes += held.size
-            self._taken += len(taken)
             for waiting in (self._fat, self._others):
                 while waiting and waiting[0].event is None:
                     waiting.popleft()
             return taken
 
     def reweigh(self, size: int) -> None:
-        """What was taken keeps only so many bytes alive now that it is encoded."""
+        """What was taken since the last time keeps only so many bytes alive now that it is encoded."""
         with self.lock:
             self.bytes += size - self._taken_bytes
-            self._taken_bytes = size
+            self._taken_bytes = 0
 
-    def finish(self) -> None:
-        """What was taken is dealt with."""
+    def finish(self, events: int, size: int) -> None:
+        """So many of the events that were taken, which keep so many bytes alive, are dealt with."""
         with self.lock:
-            self.bytes -= self._taken_bytes
-            self.count -= self._taken
-            self.done += self._taken
-            self._taken = self._taken_bytes = 0
+            self.bytes -= size
+            self.count -= events
+            self.done += events
             self._changed.notify_all()
 
     def waiting(self) -> int:

@@ -9,6 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from callmeter.clock import Clock, SystemClock
 from callmeter.events.bounds import Bounds
 from callmeter.events.journal_schema import (
@@ -51,9 +53,9 @@ __all__ = [
 _append = commit_points("append", "a group of events")
 _close_calls = commit_points("close_calls", "ends of calls whose process died")
 
-_OPEN = """
-INSERT OR IGNORE INTO open SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM seen WHERE key = ?1)
-"""
+_OPEN = "INSERT OR IGNORE INTO open VALUES (?, ?, ?, ?, ?, ?)"
+_SEEN = "SELECT key FROM seen WHERE key IN (SELECT value FROM json_each(?))"
+_OPENED = "SELECT call_id FROM open WHERE call_id IN (SELECT value FROM json_each(?))"
 _SEE = "INSERT OR IGNORE INTO seen VALUES (?, ?)"
 
 
@@ -90,20 +92,46 @@ class Journal(Bounds):
         """
 
         def work() -> int:
-            fresh = [row for row in rows if self._is_new(row)]
-            ended = [(row.call_id,) for row in fresh if row.kind == END]
-            self._db.executemany("DELETE FROM open WHERE call_id = ?", ended)
+            fresh = self._fresh(rows)
+            ends = [row.call_id for row in fresh if row.kind == END]
+            here = set(ends).intersection(row.call_id for row in fresh if row.kind == START)
+            now = self.clock.wall_ns()
+            self._db.executemany(_SEE, [(seen_key(row), now) for row in fresh if row.kind != START])
+            # Most calls of a group that is written late begin and end in it; those are never open.
+            starts = [row for row in fresh if row.kind == START and row.call_id not in here]
+            self._db.executemany(_OPEN, [_open_row(row) for row in starts])
+            self._db.executemany("DELETE FROM open WHERE call_id = ?", [(end,) for end in ends if end not in here])
             self._insert([row for row in fresh if row.sinks or (row.ledger and row.kind != START)])
             return len(fresh)
 
         return self._write(work, _append)
 
+    def _fresh(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows that were not appended before, in order. A start counts as known once its call is open or ended."""
+        seen = self._known(_SEEN, [row.call_id if row.kind == START else seen_key(row) for row in rows])
+        opened = self._known(_OPENED, [row.call_id for row in rows if row.kind == START])
+        fresh = []
+        for row in rows:
+            if row.kind == START:
+                if row.call_id in seen or row.call_id in opened:
+                    continue
+                opened.add(row.call_id)
+            else:
+                key = seen_key(row)
+                if key in seen:
+                    continue
+                seen.add(key)
+            fresh.append(row)
+        return fresh
+
+    def _known(self, sql: str, keys: Sequence[str]) -> set[str]:
+        if not keys:
+            return set()
+        return {key for (key,) in self._db.execute(sql, (msgspec.json.encode(keys).decode(),))}
+
     def _is_new(self, row: Row) -> bool:
-        if row.kind == START:
-            facts = (row.call_id, row.owner, int(row.ledger), "\n".join(row.end_sinks))
-            self._db.execute(_OPEN, (*facts, text_crc(*facts, row.body), row.body))
-        else:
-            self._db.execute(_SEE, (seen_key(row), self.clock.wall_ns()))
+        """Note the end of a call that nobody else has ended meanwhile."""
+        self._db.execute(_SEE, (seen_key(row), self.clock.wall_ns()))
         return bool(self._db.changes())
 
     def open_calls(self, owners: Sequence[str]) -> list[OpenCall]:
@@ -142,6 +170,11 @@ class Journal(Bounds):
         """Bytes of the journal in use, and the fraction of its disk that is free."""
         disk = os.statvfs(self.home)
         return self._read(self._used_bytes), disk.f_bavail / max(1, disk.f_blocks)
+
+
+def _open_row(start: Row) -> tuple[str, str, int, str, int, bytes]:
+    facts = (start.call_id, start.owner, int(start.ledger), "\n".join(start.end_sinks))
+    return (*facts, text_crc(*facts, start.body), start.body)
 
 
 def _open_call(call_id: str, owner: str, ledger: int, sinks: str, crc: int, body: bytes) -> OpenCall:

@@ -10,6 +10,7 @@ import msgspec
 
 from callmeter.clock import Clock
 from callmeter.errors import HomeError
+from callmeter.events import spool
 from callmeter.events.home import refused
 from callmeter.events.journal import END, Journal, OpenCall, Row
 from callmeter.events.model import CallFailed, CallStarted, ErrorFacts
@@ -73,19 +74,20 @@ def _locked(path: Path, flags: int = 0) -> int:
 
 
 def recover(journal: Journal, clock: Clock, own: str = "") -> int:
-    """Close the calls of dead processes as failed with `process_died`; how many.
+    """Append what dead processes had not committed, and close their calls as failed with `process_died`; how many.
 
     An owner is dead if its lock can be taken or its file is gone. Any number of processes may do this at once: the
     end's id follows from the start's, and a call takes one end. `own` is the caller's own lock.
     """
     folder = journal.home / "live"
     closed = 0
-    for owner in set(journal.owners()) - {own}:
+    for owner in (set(journal.owners()) | spool.owners(journal.home)) - {own}:
         fd = _locked(folder / owner) if _is_name(owner) else -1
         if fd < 0 and _is_name(owner) and (folder / owner).exists():
             continue
         try:
             _before_append()
+            _append_spooled(journal, owner)
             closed += journal.close_calls(_ends(journal.open_calls([owner]), clock))
             _before_unlink()
             if fd >= 0:
@@ -95,6 +97,14 @@ def recover(journal: Journal, clock: Clock, own: str = "") -> int:
                 os.close(fd)
     _remove_stale(folder, own)
     return closed
+
+
+def _append_spooled(journal: Journal, owner: str) -> None:
+    """What was appended before, by the process itself or by another recovery, the journal passes over."""
+    for path in spool.files_of(journal.home, owner) if _is_name(owner) else ():
+        for rows in spool.read(path):
+            journal.append(rows)
+        spool.discard(path)
 
 
 def _is_name(owner: str) -> bool:

@@ -8,7 +8,7 @@ from callmeter import faultpoints
 from callmeter.events import writer  # noqa: F401 - declares the fault points
 from tests.events.crash_runner import Outcome, check, kill_at_random, start_child
 
-OURS = ("journal.", "writer.", "recovery.")
+OURS = ("journal.", "writer.", "recovery.", "spool.")
 POINTS = sorted(name for name in faultpoints.POINTS if name.startswith(OURS))
 ELSEWHERE = {"journal.set_aside", "journal.hot.set_aside", "journal.files.drop"}
 """Passed only with damaged rows or by retention; a crash there is like one at any other commit."""

@@ -45,7 +45,7 @@ def test_what_is_taken_counts_until_it_is_finished() -> None:
     handoff.reweigh(3000)
     assert handoff.bytes == 3000
     assert not handoff.wait_done(1, 0, lambda: False)
-    handoff.finish()
+    handoff.finish(1, 3000)
     assert handoff.wait_done(1, 0, lambda: False)
     assert (handoff.bytes, handoff.count) == (0, 0)
 
@@ -59,16 +59,21 @@ def test_whatever_comes_nothing_is_lost_uncounted_and_the_bounds_hold(
 ) -> None:
     handoff = Handoff(max_bytes=10 * CORE_BYTES, max_events=8)
     taken = 0
+
+    def take(most: int) -> int:
+        count = len(handoff.take(most))
+        handoff.reweigh(10 * count)
+        handoff.finish(count, 10 * count)
+        return count
+
     for number, (ends, fat, size) in enumerate(events):
         made = succeeded if ends else started
         handoff.put(made(number, FAT if fat else None), size)
         assert handoff.bytes <= handoff.max_bytes or handoff.count == 0
         assert handoff.count <= handoff.max_events
         if number in takes:
-            taken += len(handoff.take(3))
-            handoff.finish()
-    taken += len(handoff.take(99))
-    handoff.finish()
+            taken += take(3)
+    taken += take(99)
     lost = sum(count for (_, reason), count in handoff.losses.items() if reason == "memory_full")
     assert taken + lost == len(events) == handoff.offered == handoff.done
     assert (handoff.bytes, handoff.count) == (0, 0)

@@ -298,7 +298,8 @@ def test_a_forked_child_has_workers_of_its_own_and_leaves_the_parents_alone(home
             workers.start([childs])
             done = workers.flush(soon())
             workers.stop(soon())
-            code = 0 if clean and done == {childs.identity(): Flushed(20, 0)} else 2
+            # How many were delivered while it waited is left open: the thread may have been faster.
+            code = 0 if clean and [*done] == [childs.identity()] and done[childs.identity()].waiting == 0 else 2
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0

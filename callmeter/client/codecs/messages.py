@@ -119,11 +119,28 @@ def data_url(url: str) -> DataURL | None:
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
-    """A request body as UTF-8 JSON. Lone surrogates, which UTF-8 cannot hold, become U+FFFD."""
+    """A request body as UTF-8 JSON. Lone surrogates, which UTF-8 cannot hold, become U+FFFD.
+
+    Raises `BadRequestError` for what is nested too deeply to be written, thousands of levels.
+    """
     try:
-        return msgspec.json.encode(body, enc_hook=_dumped)
-    except UnicodeEncodeError:
-        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(body, enc_hook=_dumped)))
+        try:
+            return msgspec.json.encode(body, enc_hook=_dumped)
+        except UnicodeEncodeError:
+            return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(body, enc_hook=_dumped)))
+    except RecursionError:
+        deep = next((name for name in body if _is_too_deep(body[name])), "the request")
+        raise BadRequestError(f"{deep} is nested too deeply to be written as JSON: flatten it") from None
+
+
+def _is_too_deep(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value, enc_hook=lambda _: None)
+    except RecursionError:
+        return True
+    except ValueError:
+        pass
+    return False
 
 
 def _dumped(value: Any) -> Any:

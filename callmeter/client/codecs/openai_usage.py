@@ -10,26 +10,27 @@ from callmeter.client.usage import InvalidUsage, at, checked, completion_usage, 
 from callmeter.shapes import CompletionTokensDetails, CompletionUsage, PromptTokensDetails
 from callmeter.types import Deployment, Usage
 
-COUNTS: Mapping[str, Mapping[str, str]] = {
-    "": {"cached_tokens": "cache_read_tokens", "prompt_cache_hit_tokens": "cache_read_tokens"},
-    "prompt_tokens_details": {
-        "cached_tokens": "cache_read_tokens",
-        "cache_write_tokens": "cache_write_tokens",
-        "audio_tokens": "input_audio_tokens",
-        "image_tokens": "input_image_tokens",
-        "video_tokens": "input_video_tokens",
-    },
-    "prompt_tokens_details.cached_tokens_details": {"audio_tokens": "cache_read_audio_tokens"},
-    "completion_tokens_details": {
-        "reasoning_tokens": "reasoning_tokens",
-        "audio_tokens": "output_audio_tokens",
-        "image_tokens": "output_image_tokens",
-    },
-}
-"""Where the parts of the totals stand and what we call them; Together and DeepSeek put cache reads at the top.
+TOP = {"cached_tokens": "cache_read_tokens", "prompt_cache_hit_tokens": "cache_read_tokens"}
+"""Parts of the totals that stand beside them and what we call them: Together and DeepSeek put cache reads there."""
 
-A later place wins over an earlier one, and the provider's row over both.
-"""
+PROMPT = {
+    "cached_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "audio_tokens": "input_audio_tokens",
+    "image_tokens": "input_image_tokens",
+    "video_tokens": "input_video_tokens",
+}
+"""Those in `prompt_tokens_details`."""
+
+CACHED = {"audio_tokens": "cache_read_audio_tokens"}
+"""Those in its `cached_tokens_details`."""
+
+COMPLETION = {
+    "reasoning_tokens": "reasoning_tokens",
+    "audio_tokens": "output_audio_tokens",
+    "image_tokens": "output_image_tokens",
+}
+"""Those in `completion_tokens_details`. A later place wins over an earlier one, and the provider's row over all."""
 
 SEARCHES = ("server_tool_use_details.web_search_requests", "server_tool_use.web_search_requests")
 
@@ -67,13 +68,12 @@ def _usage(raw: Mapping[str, Any], names: Mapping[str, str]) -> Usage:
 
 def _parts(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for place, fields in COUNTS.items():
-        box = raw if not place else raw.get(place) if "." not in place else at(raw, place)
-        if isinstance(box, dict):
-            for name, field in fields.items():
-                value = box.get(name)
-                if value is not None:
-                    found[field] = checked(value, name)
+    _note(found, raw, TOP)
+    prompt = raw.get("prompt_tokens_details")
+    _note(found, prompt, PROMPT)
+    if isinstance(prompt, dict) and "cached_tokens_details" in prompt:
+        _note(found, prompt["cached_tokens_details"], CACHED)
+    _note(found, raw.get("completion_tokens_details"), COMPLETION)
     for field in PARTS & names.keys() if names else ():
         value = count(raw, names[field])
         if value is not None:
@@ -81,7 +81,15 @@ def _parts(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
-PARTS = frozenset(field for fields in COUNTS.values() for field in fields.values())
+def _note(found: dict[str, int], box: Any, fields: Mapping[str, str]) -> None:
+    if isinstance(box, dict):
+        for name in fields.keys() & box.keys():
+            value = box[name]
+            if value is not None:
+                found[fields[name]] = checked(value, name)
+
+
+PARTS = frozenset(field for fields in (TOP, PROMPT, CACHED, COMPLETION) for field in fields.values())
 
 
 def _units(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Decimal | int]:
@@ -91,7 +99,7 @@ def _units(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Decima
             searches = count(raw, path)
             if searches:
                 found["search.web"] = searches
-    for line, path in names.items():
+    for line, path in names.items() if names else ():
         if line not in Usage.__struct_fields__ and (value := count(raw, path)):
             found[line] = value
     return found
@@ -130,6 +138,10 @@ def shown_usage(meter: Meter) -> CompletionUsage | None:
 def _add_told(details: PromptTokensDetails | CompletionTokensDetails | None, told: Any) -> None:
     if details is None or not isinstance(told, Mapping):
         return
+    known = _FIELDS[type(details)]
     for field, value in told.items():
-        if type(value) is int and field in details.__struct_fields__ and getattr(details, field) is None:
+        if type(value) is int and field in known and getattr(details, field) is None:
             setattr(details, field, value)
+
+
+_FIELDS = {kind: frozenset(kind.__struct_fields__) for kind in (PromptTokensDetails, CompletionTokensDetails)}

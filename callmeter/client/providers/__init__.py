@@ -15,7 +15,5 @@ PROVIDERS = tuple(sorted((*wires.ROWS, *shaped.ROWS, *plain.ROWS, *local.ROWS), 
 
 BY_NAME: Mapping[str, Provider] = {name: row for row in PROVIDERS for name in (row.name, *row.aliases)}
 
-KEYWORDS = frozenset(
-    keyword for row in PROVIDERS for variable in row.variables.values() for keyword in variable.keywords
-)
+KEYWORDS = frozenset(keyword for row in PROVIDERS for keyword in row.keywords)
 """Arguments of `completion()` that say where and as whom to call; never part of a body."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 
 class Variable(Struct, frozen=True):
@@ -46,3 +47,14 @@ class Provider(Struct, frozen=True):
     """Deviations from the wire format, by the codec's names for them."""
     verified: str = "documentation"
     """What the row was checked against: `sdk` (the official SDK), `recorded` (a real answer), `documentation`."""
+    environment: tuple[str, ...] = ()
+    """Every environment variable that has a say; follows from the above."""
+    keywords: tuple[str, ...] = ()
+    """Every argument of `completion()` that does; follows from the above."""
+
+    def __post_init__(self) -> None:
+        variables = self.variables.values()
+        named = (name for variable in variables for name in variable.env)
+        headers = (value[1:] for value in self.headers.values() if value.startswith("$"))
+        force_setattr(self, "environment", tuple(dict.fromkeys((*self.key_env, *self.base_env, *named, *headers))))
+        force_setattr(self, "keywords", tuple(keyword for variable in variables for keyword in variable.keywords))

@@ -1,0 +1,56 @@
+"""Sinks that never return, and events to publish while they hang."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import ClassVar, cast
+
+import msgspec
+
+from benchmarks.ledger import ends
+from callmeter.clock import IdSource
+from callmeter.events.model import AnyEvent, CallFailed, CallSucceeded, Content, StreamCompleted
+from callmeter.sinks.base import Delivery, Sink
+
+PAYLOAD = 100_000
+"""Bytes of one event's content."""
+
+forever = threading.Event()
+
+
+class Hangs(Sink):
+    """A destination that has stopped answering."""
+
+    name: ClassVar[str] = "hangs"
+    wants: ClassVar[tuple[type, ...]] = (CallSucceeded, StreamCompleted, CallFailed)
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.capture_content = True
+
+    def export(self, events: Sequence[AnyEvent]) -> Delivery:
+        forever.wait()
+        return Delivery()
+
+
+class Source:
+    """Ends of calls, each new, with a body of some size."""
+
+    def __init__(self) -> None:
+        self._events = cycle(list(ends(1_000)))
+        self._ids = IdSource()
+
+    def __call__(self, content: Content) -> AnyEvent:
+        event, now = next(self._events), time.time_ns()
+        call_id = self._ids()
+        call = msgspec.structs.replace(event.call, call_id=call_id, trace_id=call_id, span_id=call_id[:16], at_ns=now)
+        made = msgspec.structs.replace(event, id=self._ids(), at_ns=now, call=call, content=content)
+        return cast(AnyEvent, made)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
