@@ -10,7 +10,31 @@ if TYPE_CHECKING:
     from callmeter import errors as exceptions
     from callmeter import ledger
     from callmeter.client.api import acompletion, completion
+    from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
+    from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
+    from callmeter.client.model_info import (
+        get_max_tokens,
+        get_model_info,
+        model_cost,
+        supports_audio_input,
+        supports_audio_output,
+        supports_computer_use,
+        supports_embedding_image_input,
+        supports_function_calling,
+        supports_native_streaming,
+        supports_parallel_function_calling,
+        supports_pdf_input,
+        supports_prompt_caching,
+        supports_reasoning,
+        supports_response_schema,
+        supports_system_messages,
+        supports_tool_choice,
+        supports_url_context,
+        supports_video_input,
+        supports_vision,
+        supports_web_search,
+    )
     from callmeter.client.resolve import get_llm_provider, get_supported_openai_params
     from callmeter.client.streaming import AsyncStream, Stream
     from callmeter.client.streaming import Stream as CustomStreamWrapper
@@ -35,6 +59,7 @@ if TYPE_CHECKING:
         JournalError,
         JSONSchemaValidationError,
         MissingExtraError,
+        ModelNotMappedError,
         NotFoundError,
         OpenAIError,
         PermissionDeniedError,
@@ -46,6 +71,8 @@ if TYPE_CHECKING:
         UnsupportedParamsError,
     )
     from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
+    from callmeter.pricing.tokenizers import create_pretrained_tokenizer, create_tokenizer
+    from callmeter.pricing.tokens import decode, encode, token_counter
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
     from callmeter.shapes import Choice as Choices
@@ -56,17 +83,27 @@ if TYPE_CHECKING:
 
 _HOME = {
     "callmeter.client.api": "acompletion completion",
+    "callmeter.client.batch": "batch_completion batch_completion_models batch_completion_models_all_responses",
+    "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
+    "callmeter.client.model_info": "get_max_tokens get_model_info model_cost supports_audio_input "
+    "supports_audio_output supports_computer_use "
+    "supports_embedding_image_input supports_function_calling supports_native_streaming "
+    "supports_parallel_function_calling supports_pdf_input supports_prompt_caching supports_reasoning "
+    "supports_response_schema supports_system_messages supports_tool_choice supports_url_context "
+    "supports_video_input supports_vision supports_web_search",
     "callmeter.client.resolve": "get_llm_provider get_supported_openai_params",
     "callmeter.client.streaming": "AsyncStream Stream",
     "callmeter.context": "tags",
     "callmeter.errors": "APIConnectionError APIError APIResponseValidationError APIStatusError AuthenticationError "
     "BadGatewayError BadRequestError BudgetExceededError CallmeterError ConfigError ConflictError "
     "ContentPolicyViolationError ContextWindowExceededError ImageFetchError InternalServerError InvalidRequestError "
-    "JournalError JSONSchemaValidationError MissingExtraError NotFoundError OpenAIError PermissionDeniedError "
-    "RateLimitError RejectedRequestError ServiceUnavailableError Timeout UnprocessableEntityError "
-    "UnsupportedParamsError",
+    "JournalError JSONSchemaValidationError MissingExtraError ModelNotMappedError NotFoundError OpenAIError "
+    "PermissionDeniedError RateLimitError RejectedRequestError ServiceUnavailableError Timeout "
+    "UnprocessableEntityError UnsupportedParamsError",
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
+    "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
+    "callmeter.pricing.tokens": "decode encode token_counter",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -113,6 +150,7 @@ __all__ = [
     "JournalError",
     "Message",
     "MissingExtraError",
+    "ModelNotMappedError",
     "ModelResponse",
     "ModelResponseStream",
     "NotFoundError",
@@ -131,19 +169,50 @@ __all__ = [
     "UnsupportedParamsError",
     "Usage",
     "acompletion",
+    "batch_completion",
+    "batch_completion_models",
+    "batch_completion_models_all_responses",
+    "check_valid_key",
     "completion",
     "completion_cost",
     "configure",
     "cost_per_token",
+    "create_pretrained_tokenizer",
+    "create_tokenizer",
+    "decode",
+    "encode",
     "exceptions",
     "flush",
     "get_llm_provider",
+    "get_max_tokens",
+    "get_model_info",
     "get_supported_openai_params",
+    "get_valid_models",
     "ledger",
+    "model_cost",
     "register_model",
     "stream_chunk_builder",
     "subscribe",
+    "supports_audio_input",
+    "supports_audio_output",
+    "supports_computer_use",
+    "supports_embedding_image_input",
+    "supports_function_calling",
+    "supports_native_streaming",
+    "supports_parallel_function_calling",
+    "supports_pdf_input",
+    "supports_prompt_caching",
+    "supports_reasoning",
+    "supports_response_schema",
+    "supports_system_messages",
+    "supports_tool_choice",
+    "supports_url_context",
+    "supports_video_input",
+    "supports_vision",
+    "supports_web_search",
     "tags",
+    "token_counter",
+    "validate_environment",
 ]
 
 # What existing code sets on the module. Lists hold names, functions and objects with `log_success_event` and kin.
@@ -153,6 +222,7 @@ input_callback: list = []  # type: ignore[type-arg]
 service_callback: list = []  # type: ignore[type-arg]
 callbacks: list = []  # type: ignore[type-arg]
 drop_params = False
+enable_json_schema_validation = False
 additional_drop_params: list = []  # type: ignore[type-arg]
 turn_off_message_logging = False
 standard_logging_payload_excluded_fields: list = []  # type: ignore[type-arg]

@@ -5,6 +5,7 @@
     │   ├── ConfigError                      a setting, config file or environment variable is wrong
     │   ├── JournalError                     the journal or ledger cannot do what was asked
     │   │   └── HomeError                    and never will: the home is read-only, foreign or without locks
+    │   ├── ModelNotMappedError              the price table has no such model
     │   └── MissingExtraError                an optional package is not installed
     └── OpenAIError
         └── APIError
@@ -52,6 +53,10 @@ class JournalError(CallmeterError):
 
 class HomeError(JournalError):
     """The home can hold no journal, now or later: it is read-only, somebody else's, or on a disk without locks."""
+
+
+class ModelNotMappedError(CallmeterError):
+    """A helper was asked about a model that the price table does not have. The message names it and what to do."""
 
 
 class MissingExtraError(CallmeterError, ImportError):

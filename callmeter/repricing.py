@@ -23,8 +23,8 @@ from callmeter.events.journal import ADJUSTED, Journal, Row
 from callmeter.events.model import CostAdjusted
 from callmeter.events.stored import stored_form
 from callmeter.pricing.archive import Archive
-from callmeter.pricing.book import USER, PriceBook, default_book
-from callmeter.pricing.rates import EXACT
+from callmeter.pricing.book import PriceBook, default_book
+from callmeter.pricing.rates import EXACT, USER
 from callmeter.pricing.totals import add_costs
 from callmeter.sinks.duckdb.compactor import MAX_HOT_ROWS, Compactor
 from callmeter.sinks.duckdb.connect import Ledger

@@ -83,7 +83,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
-class CostItem(Struct, frozen=True, omit_defaults=True):
+class CostItem(Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of a cost: quantity times rate is amount, exactly."""
 
     line: str
@@ -154,6 +154,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     region: str = ""
     base_model: str = ""
     """The model whose price applies where the deployment's own name says nothing (Azure, private hosts)."""
+    own_price: Any = None
+    """A `callmeter.pricing.table.Model` with the prices that the caller gave for this deployment alone, or None."""
     quirks: Mapping[str, Any] = {}
     """The provider row's deviations from its wire format, by name."""
     variables: Mapping[str, str] = {}

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
 
@@ -13,27 +13,34 @@ from callmeter.client.drive import adrive, drive
 from callmeter.client.mock import AsyncMockTransport, Mock, MockTransport
 from callmeter.client.params import OPENAI_CHAT_PARAMS, admit, split
 from callmeter.client.plan import Plan, Target
+from callmeter.client.prices import base_model_of, price_given
 from callmeter.client.providers import KEYWORDS, Provider
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.client.streaming import AsyncStream, Stream
 from callmeter.context import current_tags, made_by
-from callmeter.errors import APIError, as_openai
+from callmeter.errors import APIError, MissingExtraError, as_openai
 from callmeter.events.model import CallFacts
+from callmeter.pricing.own import ARGUMENTS as PRICES
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.shapes import Completion
 from callmeter.types import Call, Deployment, Timeouts
 
+Check = Callable[[Completion], None]
+"""Raises where an answer is not what was asked for."""
+
 OURS = frozenset(
     """api_base api_key api_version base_model base_url additional_drop_params allowed_openai_params caching cache
     callbacks client context_window_fallback_dict custom_llm_provider deployment_id drop_params
-    enable_json_schema_validation extra_headers failure_callback fallbacks headers input_cost_per_token id
-    litellm_call_id litellm_logging_obj litellm_session_id litellm_trace_id logger_fn max_retries metadata
-    mock_response mock_timeout mock_tool_calls model_info model_list no-log num_retries output_cost_per_token region
-    shared_session stream_timeout success_callback tags timeout total_timeout turn_off_message_logging
-    verbose""".split()
-).union(KEYWORDS)
+    enable_json_schema_validation extra_headers failure_callback fallbacks headers id litellm_call_id
+    litellm_logging_obj litellm_session_id litellm_trace_id logger_fn max_retries metadata mock_response mock_timeout
+    mock_tool_calls model_info model_list no-log num_retries region shared_session stream_timeout success_callback
+    tags timeout total_timeout turn_off_message_logging verbose""".split()
+).union(KEYWORDS, PRICES)
 """Arguments that are about the call and never part of a request body."""
+
+OF_ONE_MODEL = PRICES | {"api_base", "base_url", "api_key", "base_model", "model_info"}
+"""Arguments that say nothing about a fallback to another model."""
 
 COLUMNS = ("project", "user", "team", "customer", "feature", "session_id", "environment", "key_id")
 """Labels with a column of their own, in metadata and in `tags(…)`."""
@@ -59,7 +66,9 @@ def completion(model: str, messages: Sequence[Any] = (), **params: Any) -> Any:
     About the call itself: `api_key`, `api_base`, `custom_llm_provider`, `headers`; `timeout` (seconds for one attempt,
     or an object with `connect` and `read`), `stream_timeout` (to the first chunk and between chunks), `total_timeout`
     (the whole call); `num_retries` (default 2, on 408, 409, 429, 5xx and lost connections), `fallbacks` (models to try
-    next); `metadata` and `tags` (labels); `mock_response` (no provider at all).
+    next); `metadata` and `tags` (labels); `mock_response` (no provider at all); `input_cost_per_token` and other prices
+    of your own, `base_model` (whose price holds); `enable_json_schema_validation` (a plain answer that breaks the
+    schema of `response_format` raises `JSONSchemaValidationError`; it is accounted for like any other).
 
     Raises the errors of `callmeter.errors`; each is also the `openai` package's error of that name if it is loaded.
     """
@@ -67,7 +76,10 @@ def completion(model: str, messages: Sequence[Any] = (), **params: Any) -> Any:
     transport = made.runtime.transport if made.mock is None else MockTransport(made.mock)
     if made.streamed:
         return Stream(drive(flow.stream(made.plan, made.recorder), transport, made.runtime.sleep))
-    return drive(flow.complete(made.plan, made.recorder), transport, made.runtime.sleep)
+    answer = drive(flow.complete(made.plan, made.recorder), transport, made.runtime.sleep)
+    if made.check is not None:
+        made.check(answer)
+    return answer
 
 
 @overload
@@ -86,7 +98,10 @@ async def acompletion(model: str, messages: Sequence[Any] = (), **params: Any) -
     transport = made.runtime.async_transport if made.mock is None else AsyncMockTransport(made.mock)
     if made.streamed:
         return AsyncStream(await adrive(flow.stream(made.plan, made.recorder), transport, made.runtime.asleep))
-    return await adrive(flow.complete(made.plan, made.recorder), transport, made.runtime.asleep)
+    answer = await adrive(flow.complete(made.plan, made.recorder), transport, made.runtime.asleep)
+    if made.check is not None:
+        made.check(answer)
+    return answer
 
 
 class Made(NamedTuple):
@@ -97,6 +112,8 @@ class Made(NamedTuple):
     recorder: Recorder
     mock: Mock | None
     streamed: bool
+    check: Check | None = None
+    """What the answer still has to pass once it is accounted for."""
 
 
 def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_type: str) -> Made:
@@ -110,10 +127,24 @@ def _made(model: str, messages: Sequence[Any], given: Mapping[str, Any], call_ty
     mock = _mock(ours, params, facts)
     try:
         plan = _plan(rt, call, ours, mock)
+        check = None if streamed else _check(rt, ours, params)
     except APIError as error:
         recorder.failed(error)
         raise as_openai(error) from None
-    return Made(rt, plan, recorder, mock, streamed)
+    except MissingExtraError as error:
+        recorder.failed(error)
+        raise
+    return Made(rt, plan, recorder, mock, streamed, check)
+
+
+def _check(rt: Runtime, ours: Mapping[str, Any], params: Mapping[str, Any]) -> Check | None:
+    """The check of an answer against its schema, where that is switched on."""
+    name = "enable_json_schema_validation"
+    if params.get("response_format") is None or not _first(ours.get(name), rt.front(name)):
+        return None
+    from callmeter.client.validation import checker
+
+    return checker(params["response_format"])
 
 
 def _sorted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -209,7 +240,7 @@ def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | Non
     messages = changes.pop("messages", call.messages)
     theirs = {name: changes.pop(name) for name in tuple(changes) if name in OURS}
     if model != call.model:
-        ours = {name: value for name, value in ours.items() if name not in ("api_base", "base_url", "api_key")}
+        ours = {name: value for name, value in ours.items() if name not in OF_ONE_MODEL}
     params, extra = split(changes)
     other = msgspec.structs.replace(
         call, model=model, messages=messages, params={**call.params, **params}, extra={**call.extra, **extra}
@@ -220,7 +251,8 @@ def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | Non
 def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Target:
     model = rt.front("model_alias_map").get(call.model, call.model)
     row, name = provider_of(model, ours.get("custom_llm_provider"), rt.prices.owner)
-    where = _mocked(row, name, ours) if mock is not None else _real(rt, row, name, ours)
+    price = price_given(row, name, ours)
+    where = _mocked(row, name, ours, price) if mock is not None else _real(rt, row, name, ours, price)
     supported = codecs.load(where.codec).supported
     if lacks := where.quirks.get("lacks"):
         supported = supported.difference(lacks)
@@ -236,23 +268,29 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
     return Target(call if params == call.params else msgspec.structs.replace(call, params=params), where)
 
 
-def _real(rt: Runtime, row: Provider, name: str, ours: Mapping[str, Any]) -> Deployment:
-    return deployment(
+def _real(rt: Runtime, row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
+    where = deployment(
         row,
         name,
         api_base=_first(ours.get("api_base"), ours.get("base_url"), rt.front("api_base")),
         api_key=_first(ours.get("api_key"), rt.front("api_key")),
-        base_model=ours.get("base_model") or "",
+        base_model=base_model_of(ours),
         region=ours.get("region") or "",
         deployment_id=(ours.get("model_info") or {}).get("id") or "",
         bind_keys=rt.settings.bind_keys == "origin",
         given=ours,
     )
+    return where if price is None else msgspec.structs.replace(where, own_price=price)
 
 
-def _mocked(row: Provider, name: str, ours: Mapping[str, Any]) -> Deployment:
+def _mocked(row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
     return Deployment(
-        provider=row.name, model=name, codec="openai_chat", api_base="mock:", base_model=ours.get("base_model") or ""
+        provider=row.name,
+        model=name,
+        codec="openai_chat",
+        api_base="mock:",
+        base_model=base_model_of(ours),
+        own_price=price,
     )
 
 

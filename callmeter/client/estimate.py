@@ -1,9 +1,8 @@
 """Counting what a provider did not report: an estimate, the band it lies in, and the most it can be.
 
-A byte-level tokenizer makes at least one byte of each token, so bytes bound tokens from above. The estimate itself is
-the usual ratio: four characters a token for Latin text, more tokens where UTF-8 spends more bytes on a character.
-It never falls when text is added, so a stream cut later never looks cheaper. Once enough whole streams of a model were
-counted by its provider, their own ratio and its spread take the place of the usual ones.
+A byte-level tokenizer makes at least one byte of each token, so bytes bound tokens from above. The estimate itself
+(`pricing.tokens.tokens_in`) never falls when text is added, so a stream cut later never looks cheaper. Once enough
+whole streams of a model were counted by its provider, their own ratio and its spread take the place of the usual ones.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,25 +12,20 @@ from typing import Any
 import msgspec
 
 from callmeter.pricing.calibration import Learned
+from callmeter.pricing.tokens import PER_DETAILED_IMAGE as TOKENS_PER_IMAGE
+from callmeter.pricing.tokens import tokens_in
 from callmeter.types import Call, Cost, Usage
+
+__all__ = ["TOKENS_PER_IMAGE", "counted_usage", "estimated", "tokens_in"]
 
 TOKENS_PER_MESSAGE = 4
 """Role and separators of one chat message. Source: OpenAI cookbook, how to count tokens with tiktoken."""
-
-TOKENS_PER_IMAGE = 765
-"""A 1024×1024 image at high detail: 85 + 4 × 170. Source: OpenAI vision guide, calculating costs."""
 
 MOST_TOKENS_PER_IMAGE = 3_000
 """More than the largest image of the models whose table gives no rate of its own."""
 
 LOW, HIGH = (6, 10), (16, 10)
 """The band around an estimate: six tenths to sixteen tenths of it, cut at the bound."""
-
-
-def tokens_in(chars: int, size: int) -> int:
-    """About how many tokens `chars` characters that take `size` bytes of UTF-8 are; never more than `size`."""
-    extra = size - chars
-    return min(size, -(-(10 * chars + 11 * extra) // 40))
 
 
 def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Usage | None) -> tuple[Usage, Usage]:

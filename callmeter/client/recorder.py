@@ -11,6 +11,7 @@ from msgspec import Struct
 from callmeter.client.codecs.base import Meter
 from callmeter.client.estimate import calibrated, counted_usage, estimated
 from callmeter.client.plan import Target, retryable
+from callmeter.client.prices import cost_of, timed
 from callmeter.client.usage import completion_usage
 from callmeter.errors import APIConnectionError, APIError
 from callmeter.events.model import (
@@ -201,11 +202,13 @@ class Recorder:
         if meter.problem:
             return None, "none", Cost(status="invalid_usage", reason=meter.problem, reported=meter.reported)
         if whole and meter.usage is not None:
-            return meter.usage, "provider", self._price(meter.usage, meter)
+            usage = self._timed(meter.usage)
+            return usage, "provider", self._price(usage, meter)
         call, learned = self._asked(), self._learned()
         counted = counted_usage(call, seen.output_chars, seen.output_bytes, meter.usage)
-        count, most, *band = calibrated(call, counted, learned, seen.output_bytes, len(self._body), meter.usage)
-        return count, "counted", estimated(lambda usage: self._price(usage, meter), count, most, (band[0], band[1]))
+        found = calibrated(call, counted, learned, seen.output_bytes, len(self._body), meter.usage)
+        count, most, low, high = map(self._timed, found)
+        return count, "counted", estimated(lambda usage: self._price(usage, meter), count, most, (low, high))
 
     def _learn(self, seen: Delivered) -> None:
         """Whole streams that the provider counted show how long this model's tokens are."""
@@ -295,18 +298,22 @@ class Recorder:
             kwargs={**self._kwargs, "exception": error},
         )
 
+    def _timed(self, usage: Usage) -> Usage:
+        """The usage, with the attempt's own time where that is what the caller's price is for."""
+        if self._target is None or self._target.deployment.own_price is None:
+            return usage
+        return timed(self._target.deployment, usage, self.runtime.clock.mono_ns() - self._sent_ns)
+
     def _price(self, usage: Usage, meter: Meter) -> Cost:
         target = self._target
         if target is None:
             return Cost(status="unpriced", reason="no deployment was reached")
-        where = target.deployment
-        cost = self.runtime.prices.price(
-            where.base_model or where.model,
+        cost = cost_of(
+            self.runtime.prices,
+            target.deployment,
             usage,
-            provider=where.provider,
-            at=self.facts.at_ns,
+            at_ns=self.facts.at_ns,
             service_tier=meter.service_tier or target.call.params.get("service_tier"),
-            region=where.region or None,
         )
         return cost if meter.reported is None else msgspec.structs.replace(cost, reported=meter.reported)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from callmeter.pricing.before import Bound, bound
     from callmeter.pricing.book import PriceBook, default_book, price
     from callmeter.pricing.table import Limits
+    from callmeter.pricing.tokens import TokenCount, count_tokens
     from callmeter.types import Cost, CostItem, Usage
 
 _WHERE = {
@@ -21,11 +22,25 @@ _WHERE = {
     "default_book": "callmeter.pricing.book",
     "price": "callmeter.pricing.book",
     "Limits": "callmeter.pricing.table",
+    "TokenCount": "callmeter.pricing.tokens",
+    "count_tokens": "callmeter.pricing.tokens",
     "Cost": "callmeter.types",
     "CostItem": "callmeter.types",
     "Usage": "callmeter.types",
 }
-__all__ = ["Bound", "Cost", "CostItem", "Limits", "PriceBook", "Usage", "bound", "default_book", "price"]
+__all__ = [
+    "Bound",
+    "Cost",
+    "CostItem",
+    "Limits",
+    "PriceBook",
+    "TokenCount",
+    "Usage",
+    "bound",
+    "count_tokens",
+    "default_book",
+    "price",
+]
 
 
 def __getattr__(name: str) -> object:

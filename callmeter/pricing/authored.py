@@ -1,9 +1,9 @@
 """Prices as people write them, checked and spelled out as plain rates: the schema of `data/*.toml` and of overrides.
 
-A model is `id`, `aliases`, `mode`, `limits`, `tokenizer`, `free`, `dated`, `as_text` and a list of `rates`. An entry of
-`rates` is `from`, `until`, `when` (any of `tier`, `region`), `per`, lines such as `input = "2.5"`, `over`, `src`; or,
-in place of lines, `times`: a factor on every token rate its model has without that condition. A wrong entry stays, with
-`superseded_by` saying what corrected it, and charges nothing.
+A model is `id`, `aliases`, `mode`, `limits`, `features`, `tokenizer`, `free`, `dated`, `as_text` and a list of `rates`.
+An entry of `rates` is `from`, `until`, `when` (any of `tier`, `region`), `per`, lines such as `input = "2.5"`, `over`,
+`src`; or, in place of lines, `times`: a factor on every token rate its model has without that condition. A wrong entry
+stays, with `superseded_by` saying what corrected it, and charges nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,11 @@ from msgspec.structs import replace
 from callmeter.errors import ConfigError
 from callmeter.pricing.plan import STANDARD, build
 from callmeter.pricing.rates import EXACT, TOKEN_LINES, Rate, femtos, unit_of
-from callmeter.pricing.table import Limits, Model
+from callmeter.pricing.table import FEATURES, Limits, Model
 
-_MODEL_KEYS = frozenset({"id", "aliases", "mode", "limits", "tokenizer", "free", "dated", "as_text", "rates"})
+_MODEL_KEYS = frozenset(
+    {"id", "aliases", "mode", "limits", "features", "tokenizer", "free", "dated", "as_text", "rates"}
+)
 _RATE_KEYS = frozenset(
     {"from", "until", "when", "per", "over", "times", "src", "agreed", "checked", "note", "superseded_by"}
 )
@@ -46,12 +48,13 @@ def model(entry: Mapping[str, Any], source: str = "") -> Model:
     rates += _as_text(rates, entry.get("as_text", ()), name)
     made = Model(
         id=name,
-        mode=entry.get("mode", "chat"),
+        mode=_text(entry, "mode", "chat", name),
         rates=tuple(sorted(rates, key=lambda r: (r.start_s, r.tier, r.region, r.floor, r.line))),
         free=entry.get("free") is True,
         same_when_dated=entry.get("dated") == "same-price",
         limits=_limits(entry.get("limits"), name),
-        tokenizer=entry.get("tokenizer", ""),
+        tokenizer=_text(entry, "tokenizer", "", name),
+        features=_features(entry.get("features", ()), name),
     )
     if not made.rates and not made.free:
         raise ConfigError(f"{name}: it has no rates; add some, or say free = true")
@@ -190,6 +193,21 @@ def _limits(value: Any, name: str) -> Limits | None:
         raise ConfigError(f"{name}: limits is {value!r}; write whole numbers of tokens above 0")
     _known(value, frozenset(Limits.__struct_fields__), f"{name}: limits")
     return Limits(**value)
+
+
+def _features(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(feature, str) for feature in value):
+        raise ConfigError(f'{name}: features is {value!r:.80}; write a list such as ["vision", "reasoning"]')
+    if unknown := sorted(set(value) - FEATURES):
+        raise ConfigError(f"{name}: {unknown[0]!r} is no feature; those there are: {', '.join(sorted(FEATURES))}")
+    return tuple(sorted(set(value)))
+
+
+def _text(entry: Mapping[str, Any], key: str, default: str, name: str) -> str:
+    value = entry.get(key, default)
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: {key} is {value!r:.80}; write it as text")
+    return value
 
 
 def _tables(entry: Mapping[str, Any], key: str, name: str) -> Sequence[Mapping[str, Any]]:

@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
 
+from callmeter.pricing.charging import cost_of
 from callmeter.pricing.match import canonical, find
-from callmeter.pricing.plan import STANDARD, Charge, Plan, Sheet, build, rfc3339
+from callmeter.pricing.plan import STANDARD, Charge, Plan, build
 from callmeter.pricing.quantities import InvalidUsage, Quantities, disjoint, pieces
-from callmeter.pricing.rates import INPUT_LINES, OUTPUT_LINES, amount_usd, charge, unit_of, usd
+from callmeter.pricing.rates import INPUT_LINES, OUTPUT_LINES, USER, charge, usd
 from callmeter.pricing.table import Index, Limits, Model, Table, load_index, load_table
-from callmeter.types import Cost, CostItem, Usage
+from callmeter.types import Cost, Usage
 
 At = datetime | int | None
 """The instant a call was made: aware, or nanoseconds since the epoch; None is now."""
@@ -26,11 +27,7 @@ REMEMBERED = 4096
 MAX_NAME = 256
 """Characters. A longer name is no model's, and is not kept in memory."""
 
-USER = "user"
-"""The source of rates that were registered and not read from a table."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _NO_USAGE = Cost(status="no_usage", reason="no usage is known for this call")
 
@@ -54,7 +51,7 @@ class PriceBook:
 
     def __init__(self, prices: Iterable[Mapping[str, Any]] = (), *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.count_tokens: CountTokens | None = None
-        """Counts text for the helpers of `compat`; None where nothing is installed that can."""
+        """Counts text for the helpers of `compat`; None for `tokens.count_tokens`."""
         self.price_map: Mapping[str, dict[str, Any]] = {}
         """What `compat.register_model` was given, by name."""
         self._now_ns = now_ns
@@ -81,6 +78,34 @@ class PriceBook:
         Whatever the usage holds, this answers with a status and a reason and does not raise. Raises `ValueError` for an
         instant without a time zone.
         """
+        return self._price(model, usage, provider, at, service_tier, region)
+
+    def _price(
+        self, model: str, usage: Usage | None, provider: str | None, at: At, tier: str | None, region: str | None
+    ) -> Cost:
+        at_ns = at if at.__class__ is int else self._instant(at)
+        if usage is None:
+            return _NO_USAGE
+        try:
+            quantities = disjoint(usage)
+        except InvalidUsage as problem:
+            return Cost(status="invalid_usage", reason=str(problem))
+        found = self._found(model, provider, tier, region)
+        plan = found.plan
+        if plan is None:
+            return found.unpriced
+        return cost_of(plan, found.table, quantities, usage.input_tokens, at_ns)
+
+    def price_as(
+        self,
+        entry: Model,
+        usage: Usage | None,
+        *,
+        at: At = None,
+        service_tier: str | None = None,
+        region: str | None = None,
+    ) -> Cost:
+        """`price` under an entry of the caller's own (see `own.own_price`), whatever this book has for its name."""
         at_ns = self._instant(at)
         if usage is None:
             return _NO_USAGE
@@ -88,14 +113,8 @@ class PriceBook:
             quantities = disjoint(usage)
         except InvalidUsage as problem:
             return Cost(status="invalid_usage", reason=str(problem))
-        found = self._found(model, provider, service_tier, region)
-        plan = found.plan
-        if plan is None:
-            return found.unpriced
-        if plan.free:
-            return _free(quantities, found.table)
-        sheet = _applicable(plan.in_force(at_ns), usage.input_tokens)
-        return _cost(quantities, sheet, found.table) if sheet else _out_of_force(plan, at_ns, found.table)
+        tier = service_tier if type(service_tier) is str else None
+        return cost_of(_planned_once(entry, tier, region), USER, quantities, usage.input_tokens, at_ns)
 
     def bound(
         self,
@@ -135,10 +154,33 @@ class PriceBook:
         """The model's entry: mode, limits, tokenizer and all its rates; None where it is not known."""
         return self._found(model, provider, None, None).model
 
+    def now_ns(self) -> int:
+        """The instant of prices that are asked for without one, nanoseconds since the epoch."""
+        return self._now_ns()
+
+    def providers(self) -> list[str]:
+        """Everyone whose prices the book has."""
+        return sorted({*self._shipped().providers.values(), *(slug for slug, _ in self._own if slug)})
+
+    def models(self, provider: str) -> list[Model]:
+        """A provider's models, registered ones last."""
+        slug = self._slug(provider)
+        table = self._table(slug)
+        own = {id(model): model for (owner, _), model in self._own.items() if owner == slug}
+        return [*(table.models if table is not None else ()), *own.values()]
+
     def owner(self, model: str) -> str | None:
         """The one provider that offers a bare name; None where nobody or more than one does."""
         owners = self._owners(canonical(model)) if isinstance(model, str) else ()
         return owners[0] if len(owners) == 1 else None
+
+    def registered(self, model: str, provider: str | None = None) -> bool:
+        """Whether prices were registered for the model."""
+        return bool(self._own) and self._found(model, provider, None, None).table == USER
+
+    def sells(self, provider: str) -> bool:
+        """Whether this book has prices of a provider, under that name or another one of it."""
+        return self._is_provider(provider)
 
     def at_host(self, host: str) -> str | None:
         """The provider whose prices hold for calls to a host such as `api.openai.com`; None for any other host."""
@@ -184,9 +226,13 @@ class PriceBook:
             return at
         if not isinstance(at, datetime):
             raise TypeError(f"at is {at!r}; pass an aware datetime, or nanoseconds since the epoch as an int")
-        if at.utcoffset() is None:
-            raise ValueError(f"at is {at!r}, which has no time zone; pass datetime(…, tzinfo=UTC) or the zone it is in")
-        return (at - _EPOCH) // _MICROSECOND * 1000
+        try:
+            since = at - _EPOCH
+        except TypeError:
+            raise ValueError(
+                f"at is {at!r}, which has no time zone; pass datetime(…, tzinfo=UTC) or the zone it is in"
+            ) from None
+        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
 
     def _found(self, model: str, provider: str | None, tier: str | None, region: str | None) -> _Found:
         if type(model) is not str or len(model) > MAX_NAME:
@@ -294,54 +340,12 @@ def price(
     region: str | None = None,
 ) -> Cost:
     """`PriceBook.price` of the default book."""
-    return default_book().price(model, usage, provider=provider, at=at, service_tier=service_tier, region=region)
+    return default_book()._price(model, usage, provider, at, service_tier, region)
 
 
-def _applicable(sheets: tuple[Sheet, ...], input_tokens: int) -> Sheet | None:
-    """The whole request is charged by one sheet: that of the longest context it reaches."""
-    for sheet in sheets:
-        if input_tokens >= sheet.floor:
-            return sheet
-    return None
-
-
-def _cost(quantities: Quantities, sheet: Sheet, table: str) -> Cost:
-    items: list[CostItem] = []
-    missing: list[str] = []
-    total, saved = 0, None
-    for line, quantity in quantities:
-        found = sheet.charges.get(line)
-        if found is None:
-            missing.append(line)
-            continue
-        rate, price, unit, source, since, via, tier, saves = found
-        amount = charge(quantity, rate)
-        total += amount
-        items.append(
-            CostItem(line, quantity, unit, price, amount_usd(quantity, price, amount), source, since, via, tier)
-        )
-        if saves is not None:
-            saved = (saved or 0) + charge(quantity, saves)
-    if missing and not items:
-        return Cost(status="unpriced", reason=_no_rate(missing), table=table)
-    return Cost(
-        total=usd(total),
-        status="partial" if missing else "priced",
-        items=tuple(items),
-        reason=_no_rate(missing) if missing else "",
-        saved=None if saved is None else usd(saved),
-        table=table,
-    )
-
-
-def _no_rate(missing: list[str]) -> str:
-    return f"no rate for {', '.join(missing)}"
-
-
-def _free(quantities: Quantities, table: str) -> Cost:
-    nothing = Decimal(0)
-    items = (CostItem(line, quantity, unit_of(line) or "", nothing, nothing) for line, quantity in quantities)
-    return Cost(total=nothing, status="free", items=tuple(items), table=table)
+@lru_cache(512)
+def _planned_once(entry: Model, tier: str | None, region: str | None) -> Plan:
+    return build(entry, (tier or STANDARD).casefold(), (region or "").casefold())
 
 
 def _bound(charges: Mapping[str, Charge], inputs: int, outputs: int, units: Quantities) -> int | None:
@@ -353,9 +357,3 @@ def _bound(charges: Mapping[str, Charge], inputs: int, outputs: int, units: Quan
         return None
     pieces_cost = sum(charge(quantity, charges[line].femtos) for line, quantity in units)
     return inputs * (dear_in or 0) + outputs * (dear_out or 0) + pieces_cost
-
-
-def _out_of_force(plan: Plan, at_ns: int, table: str) -> Cost:
-    first = rfc3339(plan.starts_ns[0] // 10**9)
-    reason = f"no price of {plan.model!r} is in force at {rfc3339(at_ns // 10**9)}; the first is from {first}"
-    return Cost(status="unpriced", reason=reason, table=table)

@@ -1,15 +1,18 @@
 """Costs as floats, under the names and arguments of LiteLLM's helpers. Everything exact is in `callmeter.pricing`.
 
-Unknown is an error here and never 0. Text is counted by the book's `count_tokens`.
+Unknown is an error here and never 0. Text is counted by the model's own tokenizer where it is at hand, and estimated
+where it is not (`callmeter.pricing.count_tokens` says which), unless the book has a `count_tokens` of its own.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from callmeter.errors import BadRequestError, MissingExtraError
+from callmeter.errors import BadRequestError
 from callmeter.pricing import price_map
 from callmeter.pricing.book import PriceBook, default_book
+from callmeter.pricing.own import own_price
 from callmeter.pricing.rates import EXACT, INPUT_LINES
 from callmeter.types import Cost, CostItem, Usage
 
@@ -40,9 +43,9 @@ def completion_cost(
 ) -> float:
     """USD for an answer of `completion()`, a dict of that shape, or text (`prompt` or `messages`, and `completion`).
 
-    `total_time` is in milliseconds, for `custom_cost_per_second`; `size`, `quality` and `n` are an image's. Raises
-    `BadRequestError` where the price is not known whole, and `MissingExtraError` where text has to be counted and
-    nothing is installed that can.
+    `total_time` is in milliseconds, for `custom_cost_per_second`; `size`, `quality` and `n` are an image's;
+    `custom_cost_per_token` takes the keys of `register_model`. Raises `ConfigError` for a price that is none, and
+    `BadRequestError` where the price is not known whole.
     """
     book = book or default_book()
     if custom_cost_per_second is not None:
@@ -58,8 +61,9 @@ def completion_cost(
         units = _units(call_type or "", completion_response, prompt, size, quality, n)
         text = completion or _text_of(completion_response)
         usage = Usage(units=units) if units else _counted(book, name, list(messages) or prompt, text)
-    if custom_cost_per_token is not None:
-        return sum(_custom(usage, custom_cost_per_token))
+    own = own_price(name or "this answer", custom_cost_per_token or {})
+    if own is not None:
+        return float(_whole(book.price_as(own, usage), name, provider))
     tier = service_tier or _get(completion_response, "service_tier") or _get(optional_params, "service_tier")
     cost = book.price(name, usage, provider=provider, service_tier=tier, region=region_name)
     return float(_whole(cost, name, provider))
@@ -111,9 +115,11 @@ def cost_per_token(
             cache_write_tokens=cache_creation_input_tokens or 0,
             units=units,
         )
-    if custom_cost_per_token is not None:
-        return _custom(usage, custom_cost_per_token)
-    cost = book.price(model, usage, provider=custom_llm_provider, service_tier=service_tier, region=region_name)
+    own = own_price(model or "this call", custom_cost_per_token or {})
+    if own is not None:
+        cost = book.price_as(own, usage)
+    else:
+        cost = book.price(model, usage, provider=custom_llm_provider, service_tier=service_tier, region=region_name)
     _whole(cost, model, custom_llm_provider)
     return _sum(cost.items, within=True), _sum(cost.items, within=False)
 
@@ -200,12 +206,6 @@ def _sum(items: Sequence[CostItem], *, within: bool) -> float:
     return float(total)
 
 
-def _custom(usage: Usage, prices: Mapping[str, float]) -> tuple[float, float]:
-    """Prices of the caller's own, USD a token; they hold for every token alike."""
-    read, written = prices["input_cost_per_token"], prices["output_cost_per_token"]
-    return float(_decimal(read) * usage.input_tokens), float(_decimal(written) * usage.output_tokens)
-
-
 def _decimal(value: float) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
@@ -230,12 +230,15 @@ def _units(
 
 
 def _counted(book: PriceBook, model: str, prompt: str | list[Any], completion: str) -> Usage:
-    count = book.count_tokens
-    if count is None:
-        raise MissingExtraError(
-            "counting tokens of text needs a tokenizer: pip install 'callmeter[tokens]', or pass an answer with usage"
-        )
+    count = book.count_tokens or partial(_count, book)
     return Usage(
         input_tokens=count(model, prompt) if prompt else 0,
         output_tokens=count(model, completion) if completion else 0,
     )
+
+
+def _count(book: PriceBook, model: str, given: str | list[Any]) -> int:
+    from callmeter.pricing.tokens import count_tokens
+
+    text, messages = (given, None) if isinstance(given, str) else (None, given)
+    return count_tokens(model, text, messages, book=book).tokens

@@ -12,6 +12,7 @@ from typing import Any
 from callmeter.errors import ConfigError
 from callmeter.pricing.plan import STANDARD
 from callmeter.pricing.rates import TOKEN_LINES, rounded
+from callmeter.pricing.table import FEATURES
 
 _log = logging.getLogger("callmeter")
 
@@ -45,10 +46,36 @@ _LINES: Mapping[str, str] = {
     "input_cost_per_request": "request",
     "code_interpreter_cost_per_session": "code_session",
 }
-_TIERS: Mapping[str, str] = {"batches": "batch", "flex": "flex", "priority": "priority", "ultrafast": "ultrafast"}
+_TIERS: Mapping[str, str] = {
+    "batches": "batch",
+    "flex": "flex",
+    "priority": "priority",
+    "balanced": "balanced",
+    "ultrafast": "ultrafast",
+}
+LINE_KEYS: Mapping[str, str] = {line: key for key, line in tuple(_LINES.items())[::-1]} | {
+    "image": "output_cost_per_image"
+}
+"""The key that says a line's price."""
+
+TIER_SUFFIXES: Mapping[str, str] = {tier: f"_{suffix}" for suffix, tier in _TIERS.items()}
+
+_FLOORS = (100, 128, 200, 272, 512)
+"""Thousands of tokens that keys speak of."""
+
 _SEARCH = "search_context_cost_per_query"
+_FILES = "file_search_cost_per_1k_calls"
+_RANGES = "tiered_pricing"
 _SEARCH_SIZE = "search_context_size_medium"
 """The size a request has that names none."""
+
+KEYS = frozenset(
+    f"{stem}{above}{tier}"
+    for stem in _LINES
+    for above in ("", *(f"_above_{floor}k_tokens" for floor in _FLOORS))
+    for tier in ("", *(f"_{suffix}" for suffix in _TIERS))
+).union({_SEARCH, _FILES, _RANGES, "input_cost_per_pixel", "output_cost_per_pixel"})
+"""Every key that is a price, those among them that have no line here."""
 
 
 def authored(name: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -65,6 +92,9 @@ def authored(name: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
     known = {kind: int(tokens) for kind, tokens in limits.items() if isinstance(tokens, int | float) and tokens > 0}
     if known:
         model["limits"] = known
+    features = [feature for feature in sorted(FEATURES) if entry.get(f"supports_{feature}") is True]
+    if features:
+        model["features"] = features
     if not any(prices.values()):
         return {**model, "free": True}
     return {**model, "rates": _blocks(prices)}
@@ -80,13 +110,13 @@ def _prices(name: str, entry: Mapping[str, Any]) -> _Prices:
         what = f"{name}: {key}"
         if key == _SEARCH:
             if isinstance(value, Mapping) and _SEARCH_SIZE in value:
-                found["", 0, "search.web"] = _price(value[_SEARCH_SIZE], what)
-        elif key == "file_search_cost_per_1k_calls":
-            found["", 0, "search.file"] = _price(value, what) / 1000
-        elif key == "tiered_pricing":
+                found["", 0, "search.web"] = price(value[_SEARCH_SIZE], what)
+        elif key == _FILES:
+            found["", 0, "search.file"] = price(value, what) / 1000
+        elif key == _RANGES:
             found |= _ranges(name, value)
         elif place := _place(key):
-            found[place] = _price(value, what)
+            found[place] = price(value, what)
         elif "_cost_per_" in key or key.endswith("_cost"):
             _log.warning("%s is a price callmeter has no line for; calls that need it will be partly priced", what)
     return found
@@ -113,7 +143,7 @@ def _ranges(name: str, table: Any) -> _Prices:
     if not isinstance(table, Sequence) or not all(isinstance(row, Mapping) and row.get("range") for row in table):
         raise ConfigError(f"{name}: tiered_pricing is {table!r:.80}; each of its rows needs a range and prices")
     return {
-        ("", int(row["range"][0]), line): _price(row[key], f"{name}: tiered_pricing: {key}")
+        ("", int(row["range"][0]), line): price(row[key], f"{name}: tiered_pricing: {key}")
         for row in table
         for key, line in _LINES.items()
         if key in row
@@ -145,7 +175,8 @@ def _longer(prices: _Prices, plain: Mapping[str, Decimal], tier: str, floor: int
     return {line: str(price) for line, price in {**plain, **own}.items() if line in TOKEN_LINES}
 
 
-def _price(value: Any, what: str) -> Decimal:
+def price(value: Any, what: str) -> Decimal:
+    """USD for one unit as it was written. Raises `ConfigError` naming `what` for what is no price."""
     if isinstance(value, float):
         # The shortest text of the float is what its author wrote.
         value = Decimal(repr(value))

@@ -27,8 +27,6 @@ _COUNTS = (
     "input_video_tokens",
 )
 
-_ONLY_INT = {int}
-
 Quantities = list[tuple[str, int | Decimal]]
 """Lines and how much of each was consumed; none is zero, token lines add up to the inclusive totals."""
 
@@ -55,12 +53,22 @@ def disjoint(usage: Usage) -> Quantities:
     reasoning = 0 if usage.reasoning_tokens is None else usage.reasoning_tokens
     audio, read_audio, audio_out = usage.input_audio_tokens, usage.cache_read_audio_tokens, usage.output_audio_tokens
     image, video, image_out = usage.input_image_tokens, usage.input_video_tokens, usage.output_image_tokens
-    counts = (
-        *(text_in, text_out, read, write, write_1h, reasoning),
-        *(audio, read_audio, audio_out, image, video, image_out),
-    )
-    # bool is an int to isinstance; its class tells it apart. Parts need no maximum: they are within their totals.
-    if set(map(type, counts)) != _ONLY_INT or min(counts) < 0 or text_in > MAX_COUNT or text_out > MAX_COUNT:
+    # bool is an int to isinstance; its class tells it apart. A negative among integers makes their union negative.
+    # Parts need no maximum: they are within their totals.
+    if (
+        not (
+            (text_in.__class__ is text_out.__class__ is read.__class__ is write.__class__ is write_1h.__class__ is int)
+            and (reasoning.__class__ is audio.__class__ is read_audio.__class__ is audio_out.__class__ is int)
+            and (image.__class__ is video.__class__ is image_out.__class__ is int)
+        )
+        or (
+            (text_in | text_out | read | write | write_1h)
+            | (reasoning | audio | read_audio | audio_out | image | video | image_out)
+        )
+        < 0
+        or text_in > MAX_COUNT
+        or text_out > MAX_COUNT
+    ):
         raise InvalidUsage(_first_bad_count(usage))
     audio -= read_audio
     text_in -= read + write + write_1h + audio + image + video

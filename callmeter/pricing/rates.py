@@ -6,6 +6,7 @@ sum of them.
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from typing import Any
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ MAX_FEMTOS = 2**63
 
 EXACT = Context(prec=120, rounding=ROUND_HALF_EVEN)
 """Wide enough for every product here; the caller's own decimal context must not round money."""
+
+USER = "user"
+"""The source of rates that somebody gave us and no table has; as a table's stamp, that all rates are such."""
 
 INPUT_LINES = (
     "input",
@@ -42,8 +46,12 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
 }
 """Lines that are charged like another one where they have no rate of their own. No other line falls back."""
 
-_scaleb, _normalize, _multiply = EXACT.scaleb, EXACT.normalize, EXACT.multiply
-_TEN_USD = 10 * FEMTOS
+_normalize, _multiply = EXACT.normalize, EXACT.multiply
+FEMTO: Any = Decimal(1).scaleb(-15)
+"""One of them in USD."""
+
+TEN_USD = 10 * FEMTOS
+"""From here up the normal form of an amount may be 1E+1: the same number, and a surprise to read."""
 
 _PIECES: Mapping[str, str] = {
     "image": "image",
@@ -56,6 +64,7 @@ _PIECES: Mapping[str, str] = {
     "request": "request",
     "message": "message",
     "code_session": "session",
+    "call_second": "second",
     "cache_storage": "token_hour",
     "citation": "token",
 }
@@ -142,16 +151,8 @@ def _decimal(price: object, what: str) -> Decimal:
 
 def usd(amount: int) -> Decimal:
     """Femtos as USD, exact, without trailing zeros."""
-    exact = _normalize(_scaleb(Decimal(amount), -15))
-    # From ten up, normal form may be 1E+1: the same number, and a surprise to read.
-    return exact if -_TEN_USD < amount < _TEN_USD else Decimal(f"{exact:f}")
-
-
-def amount_usd(quantity: int | Decimal, price: Decimal, amount: int) -> Decimal:
-    """`usd(amount)` where `amount` is what the quantity costs at a price in USD; faster for whole quantities."""
-    if type(quantity) is int and amount < _TEN_USD:
-        return _normalize(_multiply(price, quantity))
-    return usd(amount)
+    exact = _normalize(_multiply(FEMTO, amount))
+    return exact if -TEN_USD < amount < TEN_USD else Decimal(f"{exact:f}")
 
 
 def charge(quantity: int | Decimal, rate: int) -> int:

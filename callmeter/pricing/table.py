@@ -7,6 +7,13 @@ from msgspec import Struct
 
 from callmeter.pricing.rates import Rate
 
+FEATURES = frozenset(
+    """audio_input audio_output computer_use embedding_image_input function_calling native_streaming
+    parallel_function_calling pdf_input prompt_caching reasoning response_schema system_messages tool_choice url_context
+    video_input vision web_search""".split()
+)
+"""What a model can be said to do; `supports_vision()` and kin ask for these."""
+
 
 class Limits(Struct, frozen=True, omit_defaults=True):
     """Token limits of a model; None where nobody says."""
@@ -27,6 +34,8 @@ class Model(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A dated name that is not listed costs the same as this one."""
     limits: Limits | None = None
     tokenizer: str = ""
+    features: tuple[str, ...] = ()
+    """Of `FEATURES`. One that is not listed is not known to be there."""
 
 
 class Table(Struct, frozen=True, omit_defaults=True, kw_only=True):

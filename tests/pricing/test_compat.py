@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from callmeter.errors import BadRequestError, ConfigError, MissingExtraError
+from callmeter.errors import BadRequestError, ConfigError
 from callmeter.pricing import PriceBook
 from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
 from callmeter.shapes import Completion, CompletionUsage, PromptTokensDetails
@@ -90,6 +90,22 @@ def test_prices_of_the_callers_own() -> None:
     response = answer("whatever", prompt_tokens=10, completion_tokens=5)
     assert completion_cost(response, custom_cost_per_token=prices) == 20.0
     assert completion_cost(response, custom_cost_per_second=0.5, total_time=2000) == 1.0
+    assert cost_per_token("whatever", 10, 5, custom_cost_per_token=prices) == (10.0, 10.0)
+
+
+def test_a_price_of_the_callers_own_for_cached_tokens_is_used() -> None:
+    details = PromptTokensDetails(cached_tokens=400)
+    response = answer("whatever", prompt_tokens=1000, completion_tokens=100, prompt_tokens_details=details)
+    prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5, "cache_read_input_token_cost": 1e-7}
+    assert completion_cost(response, custom_cost_per_token=prices) == 0.00164
+
+
+def test_a_price_of_the_callers_own_that_is_none_or_lacks_a_half_is_an_error() -> None:
+    response = answer("whatever", prompt_tokens=10, completion_tokens=5)
+    with pytest.raises(ConfigError, match="whatever: input_cost_per_token"):
+        completion_cost(response, custom_cost_per_token={"input_cost_per_token": -1.0})
+    with pytest.raises(BadRequestError, match="no rate for output"):
+        completion_cost(response, custom_cost_per_token={"input_cost_per_token": 1.0})
 
 
 def test_images_are_charged_by_quality_and_size() -> None:
@@ -112,9 +128,7 @@ def test_an_unknown_model_is_an_error_and_never_zero() -> None:
         cost_per_token("gpt-4o", prompt_tokens=-1)
 
 
-def test_text_is_counted_by_the_books_counter(book) -> None:
-    with pytest.raises(MissingExtraError, match=r"callmeter\[tokens\]"):
-        completion_cost(model="gpt-3.5-turbo", prompt="Hey!", completion="How's it going?", book=book)
+def test_text_is_counted_by_the_books_counter_if_it_has_one(book) -> None:
     book.count_tokens = lambda model, text: {"Hey!": 2, "How's it going?": 5}[str(text)]
     text = {"prompt": "Hey!", "completion": "How's it going?"}
     assert completion_cost(model="gpt-3.5-turbo", **text, book=book) == 8.5e-06
