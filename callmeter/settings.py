@@ -54,6 +54,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_retries: Annotated[int, Meta(description="Retries after a first attempt that failed for now.", ge=0)] = 2
     environment: Annotated[str, Meta(description="Name of the environment, a column of the ledger.")] = ""
     project: Annotated[str, Meta(description="Project of calls that name none.")] = ""
+    price_source: Annotated[
+        str, Meta(description="File or URL of a signed price table, for `callmeter prices update`. Empty: none.")
+    ] = ""
+    price_key: Annotated[
+        str, Meta(description="Public Ed25519 key, in base64, that a price table has to be signed with.")
+    ] = ""
+    price_overrides: Annotated[
+        str, Meta(description="TOML file of your own prices and discounts. Empty: `prices/overrides.toml` in the home.")
+    ] = ""
     strict_accounts: Annotated[bool, Meta(description="Raise instead of log when the accounts do not add up.")] = False
 
 
