@@ -1,6 +1,6 @@
 """Rates agreed with a provider and percentages off its list, worked into its table. `overrides.py` reads them. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
@@ -57,6 +57,15 @@ class Discount(Struct, frozen=True, kw_only=True):
         """What the source of a rate says about it."""
         off = f"{self.percent.normalize():f}% off"
         return f"{USER}: {self.reason}, {off}" if self.reason else f"{USER}: {off}"
+
+    def models(self, table: Table) -> Iterator[int]:
+        """The positions of the models it is for: a name's one, by any of its names, or all that fit the pattern."""
+        if self.exact:
+            position = find(self.pattern, table)[0]
+            yield from () if position is None else (position,)
+        else:
+            fitting = (position for name, position in table.names.items() if fnmatchcase(name, self.pattern))
+            yield from dict.fromkeys(fitting)
 
     def covers(self, line: str, at_s: int) -> bool:
         """Whether it holds for a line at an instant."""
@@ -115,28 +124,14 @@ def _with_discounts(table: Table, discounts: Sequence[Discount]) -> Table:
     if not discounts:
         return table
     ranked = sorted(discounts, key=lambda discount: discount.rank, reverse=True)
-    known: dict[int, list[str]] = {}
-    for name, position in table.names.items():
-        known.setdefault(position, []).append(name)
-    meant = [_meant(discount, table) for discount in ranked]
-    models = []
-    for position, model in enumerate(table.models):
-        holds = [
-            discount
-            for discount, only in zip(ranked, meant, strict=True)
-            if (position == only if discount.exact else _fits(discount, known.get(position, ())))
-        ]
-        models.append(discounted(model, holds) if holds else model)
+    holds: dict[int, list[Discount]] = {}
+    for discount in ranked:
+        for position in discount.models(table):
+            holds.setdefault(position, []).append(discount)
+    models = list(table.models)
+    for position, found in holds.items():
+        models[position] = discounted(models[position], found)
     return replace(table, models=tuple(models))
-
-
-def _meant(discount: Discount, table: Table) -> int | None:
-    """The position of the one model that a discount names, by any of its names."""
-    return find(discount.pattern, table)[0] if discount.exact else None
-
-
-def _fits(discount: Discount, names: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, discount.pattern) for name in names)
 
 
 def discounted(model: Model, discounts: Sequence[Discount]) -> Model:

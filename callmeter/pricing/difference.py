@@ -39,9 +39,14 @@ class Change(Struct, frozen=True, kw_only=True):
     @property
     def percent(self) -> Decimal | None:
         """By how much the price changed; None where one of the two is none or the first was 0."""
-        if self.old is None or self.new is None or not self.old:
-            return None
-        return (Decimal(self.new - self.old) * 100 / Decimal(self.old)).quantize(Decimal("0.1"))
+        return percent(self.old, self.new)
+
+
+def percent(old: int | None, new: int | None) -> Decimal | None:
+    """By how much one price is above another, to a tenth; None where there is none, or the first is 0."""
+    if old is None or new is None or not old:
+        return None
+    return (Decimal(new - old) * 100 / Decimal(old)).quantize(Decimal("0.1"))
 
 
 def differences(old: Document, new: Document, at_s: int, new_at_s: int | None = None) -> list[Change]:

@@ -24,6 +24,11 @@ def install(root: Path, document: Document) -> Entry:
     issued(document.version)
     with _changing(root):
         before = _state_or_none(root)
+        if before.current is not None and before.current.version > document.version:
+            raise PriceTableError(
+                f"version {before.current.version} was installed in {root} in the meantime, newer than "
+                f"{document.version}; nothing was changed"
+            )
         entry = _written(root, document)
         _point(root, State(current=entry, previous=before.current))
         _clear(root)

@@ -15,8 +15,8 @@ from callmeter.errors import CallmeterError, ConfigError, PriceTableError
 from callmeter.pricing.table import Index, Table, load_index, load_table
 
 if TYPE_CHECKING:
-    from callmeter.pricing.installed import Installed
     from callmeter.pricing.contracts import Overrides
+    from callmeter.pricing.installed import Installed
     from callmeter.pricing.sources import Source
     from callmeter.settings import Settings
 

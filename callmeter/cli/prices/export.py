@@ -1,0 +1,43 @@
+"""Write the price table in use to one JSON file, as `callmeter prices update` takes it once it is signed.
+
+Overrides have no part in it. --version gives it a version of its own, which has to be higher than that of every table
+it is to follow.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec.structs import replace
+
+from callmeter.cli import ExitCode
+from callmeter.cli._home import Home
+from callmeter.cli.prices import _read
+from callmeter.errors import ConfigError
+from callmeter.pricing.document import MAX_VERSION, checked, document_of, encoded, issued
+
+
+def export(
+    path: Annotated[Path, typer.Argument(help="File to write: prices.json.")],
+    version: Annotated[
+        int | None, typer.Option(help="Day and number of the issue, as in 2026112501; default: as it is.", metavar="N")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    home: Home = None,
+) -> ExitCode:
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists; give another name, or --force to replace it")
+    document = document_of(_read.reading(home).tables)
+    if version is not None:
+        if not 0 < version <= MAX_VERSION:
+            raise ConfigError(f"--version {version} is none: write the day and two digits, as in 2026112501")
+        document = replace(document, version=version, made_at=issued(version).isoformat().replace("+00:00", "Z"))
+    checked(document)
+    # Whoever reads the file in the meantime finds the old one or the new one, whole.
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_bytes(encoded(document))
+    new.replace(path)
+    models = sum(len(table.models) for table in document.providers.values())
+    print(f"{models} models of {len(document.providers)} providers, version {document.version}, written to {path}")
+    return ExitCode.OK
