@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from callmeter.errors import ConfigError
 from callmeter.pricing import authored
-from callmeter.pricing.match import find
+from callmeter.pricing.match import find, spellings
 from callmeter.pricing.rates import EXACT, TOKEN_LINES, Rate
 from callmeter.pricing.table import Index, Model, Table
 
@@ -61,16 +61,15 @@ class Discount(Struct, frozen=True, kw_only=True):
     def models(self, table: Table) -> Iterator[int]:
         """The positions of the models it is for: a name's one, by any of its names, or all that fit the pattern."""
         if self.exact:
-            position = find(self.pattern, table)[0]
+            position = _listed(self.pattern, table)
             yield from () if position is None else (position,)
         else:
             fitting = (position for name, position in table.names.items() if fnmatchcase(name, self.pattern))
             yield from dict.fromkeys(fitting)
 
-    def covers(self, line: str, at_s: int) -> bool:
-        """Whether it holds for a line at an instant."""
-        ended = self.until_s is not None and at_s >= self.until_s
-        return self.start_s <= at_s and not ended and (not self.lines or line in self.lines)
+    def covers(self, at_s: int) -> bool:
+        """Whether it holds at an instant."""
+        return self.start_s <= at_s and (self.until_s is None or at_s < self.until_s)
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
@@ -141,6 +140,7 @@ def discounted(model: Model, discounts: Sequence[Discount]) -> Model:
 
 def _pieces(rate: Rate, discounts: Sequence[Discount]) -> list[Rate]:
     """A rate cut where discounts begin and end, each piece under the discount that holds then."""
+    discounts = [discount for discount in discounts if not discount.lines or rate.line in discount.lines]
     cuts = {rate.start_s}
     for discount in discounts:
         ends = (discount.start_s, discount.until_s)
@@ -148,7 +148,7 @@ def _pieces(rate: Rate, discounts: Sequence[Discount]) -> list[Rate]:
     starts = sorted(cuts)
     pieces = []
     for start, until in zip(starts, [*starts[1:], rate.until_s], strict=True):
-        holds = next((discount for discount in discounts if discount.covers(rate.line, start)), None)
+        holds = next((discount for discount in discounts if discount.covers(start)), None)
         piece = replace(rate, start_s=start, until_s=until)
         pieces.append(piece if holds is None else _less(piece, holds))
     return pieces
@@ -172,17 +172,28 @@ def _less(rate: Rate, discount: Discount) -> Rate:
 def _with_contracts(table: Table, contracts: Sequence[Contract]) -> Table:
     names, models = dict(table.names), list(table.models)
     for entry in contracts:
-        position, _ = find(entry.names[0], table)
-        if position is None:
-            position = next((table.names[name] for name in entry.names if name in table.names), None)
+        position = next((at for name in entry.names if (at := _listed(name, table)) is not None), None)
         if position is None:
             position = len(models)
-            models.append(entry.model)
+            models.append(_unlisted(entry, table))
         else:
             models[position] = agreed(models[position], entry.model)
         _fitting(models[position], entry)
         names |= dict.fromkeys(entry.names, position)
     return replace(table, names=names, models=tuple(models))
+
+
+def _listed(name: str, table: Table) -> int | None:
+    """The position of the model that has this very name."""
+    return next((table.names[form] for form in spellings(name, table) if form in table.names), None)
+
+
+def _unlisted(entry: Contract, table: Table) -> Model:
+    """A contract for a name that is not listed. If it is priced as another's, it still is where the contract is not."""
+    position, _ = find(entry.names[0], table)
+    if position is None:
+        return entry.model
+    return replace(agreed(table.models[position], entry.model), id=entry.model.id)
 
 
 def _fitting(model: Model, entry: Contract) -> None:

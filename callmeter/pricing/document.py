@@ -9,7 +9,7 @@ Nothing in it is believed before `checked` has looked at it: names become file n
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -95,10 +95,13 @@ def index_of(tables: Iterable[Table], names: Mapping[str, str], hosts: Mapping[s
 
 def issued(version: int) -> datetime:
     """The day a version is of, at its beginning, UTC. Raises `PriceTableError` for a number that holds none."""
+    day = str(version // 100)
     try:
-        return datetime.strptime(str(version // 100), "%Y%m%d").replace(tzinfo=UTC)
+        if len(day) == 8:
+            return datetime.fromisoformat(f"{day}T000000Z")
     except ValueError:
-        raise PriceTableError(f"{version} is no version: write the day and two digits, as in 2026112500") from None
+        pass
+    raise PriceTableError(f"{version} is no version: write the day and two digits, as in 2026112500")
 
 
 def decode(body: bytes, where: str) -> Document:
@@ -142,6 +145,7 @@ def checked(document: Document) -> None:
     """Raises `PriceTableError` or `ConfigError` naming the first thing in a document that cannot be right."""
     if not 0 < document.version <= MAX_VERSION:
         raise PriceTableError(f"version is {document.version}; it has to be from 1 to {MAX_VERSION}")
+    issued(document.version)
     _instant(document.made_at)
     if not document.providers:
         raise PriceTableError("it has no providers")
@@ -170,7 +174,7 @@ def _problems(slug: str, table: Table, document: Document) -> Iterator[str]:
     if not _SLUG.fullmatch(slug) or slug in _RESERVED or ".." in slug:
         yield "is no provider's name; write letters, digits, '.', '_' and '-'"
     if table.provider != slug:
-        yield f"its table says it is {table.provider!r:.80}'s"
+        yield f"its table says it is of {table.provider!r:.80}"
     if document.names.get(slug) != slug:
         yield "is not among the names"
     if not _HASH.fullmatch(table.hash):

@@ -14,7 +14,7 @@ from callmeter.cli._options import Period
 from callmeter.errors import PriceTableError
 from callmeter.pricing.contracts import Overrides
 from callmeter.pricing.document import Document, decode
-from callmeter.pricing.installed import Installed
+from callmeter.pricing.installed import Installed, sound
 from callmeter.pricing.rates import TOKEN_LINES, Rate, unit_of, usd
 from callmeter.pricing.shelf import Packaged, Shelf, Tables, check_overrides, place_of
 from callmeter.settings import Settings
@@ -38,6 +38,17 @@ class Reading(Struct, frozen=True, kw_only=True):
     def tables(self) -> Tables:
         """The tables without the overrides."""
         return self.shelf.opened.tables
+
+    def sound(self) -> Tables:
+        """The tables without the overrides, every file of them looked at: for work on the whole of them."""
+        tables = self.tables
+        if isinstance(tables, Installed):
+            try:
+                sound(tables.root, tables.entry)
+            except PriceTableError as error:
+                typer.echo(f"callmeter: {error}; until then prices are those of the package", err=True)
+                return Packaged()
+        return tables
 
     @property
     def overrides(self) -> Overrides | None:

@@ -70,7 +70,7 @@ def _at_two_instants(
     if len(at) != 2 or len(files) > 1:
         raise ConfigError("--at compares one table at two instants: give it twice, with one file or none")
     first, second = (_read.asked_instant(text, "--at", when) for text in at)
-    name, table = _of_file(files[0]) if files else (reading.said, document_of(reading.tables))
+    name, table = _of_file(files[0]) if files else _in_use(reading)
     changes = differences(table, table, int(first.timestamp()), int(second.timestamp()))
     shown = [f"{instant.astimezone(when.zone):%Y-%m-%d %H:%M}" for instant in (first, second)]
     return f"from {shown[0]} to {shown[1]}, times in {when.zone_name}, {name}", changes
@@ -80,13 +80,18 @@ def _two(reading: Reading, files: Sequence[Path]) -> tuple[tuple[str, Document],
     if len(files) == 2:
         return _of_file(files[0]), _of_file(files[1])
     if files:
-        return (reading.said, document_of(reading.tables)), _of_file(files[0])
+        return _in_use(reading), _of_file(files[0])
     if not isinstance(reading.tables, Installed):
         raise ConfigError(
             f"no newer table is installed, {reading.said} is in use; give one or two files, or --at with two instants"
         )
     packaged = Packaged()
-    return (_read.said(packaged), document_of(packaged)), (reading.said, document_of(reading.tables))
+    return (_read.said(packaged), document_of(packaged)), _in_use(reading)
+
+
+def _in_use(reading: Reading) -> tuple[str, Document]:
+    tables = reading.sound()
+    return _read.said(tables), document_of(tables)
 
 
 def _of_file(path: Path) -> tuple[str, Document]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from callmeter.cli import ExitCode
 from callmeter.cli._home import Home
 from callmeter.cli.prices import _read
-from callmeter.errors import ConfigError
+from callmeter.errors import ConfigError, PriceTableError
 from callmeter.pricing.document import MAX_VERSION, checked, document_of, encoded, issued
 
 
@@ -28,11 +28,9 @@ def export(
 ) -> ExitCode:
     if path.exists() and not force:
         raise ConfigError(f"{path} exists; give another name, or --force to replace it")
-    document = document_of(_read.reading(home).tables)
+    document = document_of(_read.reading(home).sound())
     if version is not None:
-        if not 0 < version <= MAX_VERSION:
-            raise ConfigError(f"--version {version} is none: write the day and two digits, as in 2026112501")
-        document = replace(document, version=version, made_at=issued(version).isoformat().replace("+00:00", "Z"))
+        document = replace(document, version=version, made_at=_day(version))
     checked(document)
     # Whoever reads the file in the meantime finds the old one or the new one, whole.
     new = path.with_name(f".{path.name}.{os.getpid()}")
@@ -41,3 +39,13 @@ def export(
     models = sum(len(table.models) for table in document.providers.values())
     print(f"{models} models of {len(document.providers)} providers, version {document.version}, written to {path}")
     return ExitCode.OK
+
+
+def _day(version: int) -> str:
+    """When a version was made, as far as it says so itself. Raises `ConfigError` for one that is none."""
+    try:
+        if version <= MAX_VERSION:
+            return issued(version).isoformat().replace("+00:00", "Z")
+    except PriceTableError:
+        pass
+    raise ConfigError(f"--version {version} is none: write the day and two digits, as in 2026112501")

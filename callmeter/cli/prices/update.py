@@ -46,10 +46,11 @@ def update(
     where, pinned = _source(reading, source), _pinned(reading, key)
     with busy(f"fetching {where}"):
         document = _verified(where, pinned)
-    old = document_of(reading.tables)
+    tables = reading.sound()
+    old, said = document_of(tables), _read.said(tables)
     if not _newer(document, old, where):
         same = f"nothing to do: {where} has the table that is in use"
-        print_report(_report(f"Prices in USD: {reading.said}", [same], (), when), form)
+        print_report(_report(f"Prices in USD: {said}", [same], (), when), form)
         return ExitCode.OK
     changes = upcoming(old, document, int(datetime.now(UTC).timestamp()))
     alarms = [*_early(document), *big(changes, old)]
@@ -57,7 +58,7 @@ def update(
     if not refused and not dry_run:
         install(path_of(home) / FOLDER, document)
     done = "not installed" if refused else "would be installed" if dry_run else "installed"
-    title = f"Prices in USD: from {reading.said} to {document.version}, {done}"
+    title = f"Prices in USD: from {said} to {document.version}, {done}"
     print_report(_report(title, _notes(changes, alarms, refused), changes, when), form)
     return ExitCode.NOTHING if refused else ExitCode.OK
 
