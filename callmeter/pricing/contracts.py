@@ -101,7 +101,9 @@ class Overrides(Struct, frozen=True, kw_only=True):
         for entry in self.models:
             providers.setdefault(entry.provider, entry.provider)
             for name in entry.names:
-                owners[name] = tuple(dict.fromkeys((*owners.get(name, ()), entry.provider)))
+                # A contract with one host of a model does not make the bare name of another's ambiguous.
+                if name not in index.owners:
+                    owners[name] = tuple(dict.fromkeys((*owners.get(name, ()), entry.provider)))
         return replace(index, providers=providers, owners=owners) if self.models else index
 
     def table(self, provider: str, table: Table | None) -> Table | None:

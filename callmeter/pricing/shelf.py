@@ -4,9 +4,7 @@ Nothing is read before the first price is asked for. What is damaged or mistaken
 go on without it: no call fails for a price table.
 """
 
-import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -15,12 +13,12 @@ from callmeter.errors import CallmeterError, ConfigError, PriceTableError
 from callmeter.pricing.table import Index, Table, load_index, load_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from callmeter.pricing.contracts import Overrides
     from callmeter.pricing.installed import Installed
     from callmeter.pricing.sources import Source
     from callmeter.settings import Settings
-
-log = logging.getLogger("callmeter")
 
 FOLDER = "prices"
 """Of a home: installed tables, and overrides."""
@@ -34,13 +32,15 @@ Say = Callable[[str], None]
 class Place(Struct, frozen=True, kw_only=True):
     """Where prices beyond the package's may lie."""
 
-    home: Path | None = None
-    overrides: Path | None = None
+    home: "Path | None" = None
+    overrides: "Path | None" = None
     """The file that a setting names; None for the home's own, which need not be there."""
 
 
 def place_of(settings: "Settings") -> Place:
     """The place that settings mean."""
+    from pathlib import Path
+
     from callmeter.settings import home_of
 
     named = settings.price_overrides
@@ -163,7 +163,15 @@ class Shelf:
     def _say(self, sentence: str) -> None:
         mine = object()
         if self._said.setdefault(sentence, mine) is mine:
-            log.warning("%s", sentence)
+            warn(sentence)
+
+
+def warn(sentence: str) -> None:
+    """Say it in the library's log."""
+    # Loading it takes longer than all of this module, and hardly anybody needs it.
+    import logging
+
+    logging.getLogger("callmeter").warning("%s", sentence)
 
 
 def chosen(place: Place, say: Say) -> "tuple[Packaged | Installed, Index]":
@@ -200,7 +208,7 @@ def check_overrides(place: Place) -> None:
     """Raises `ConfigError` for overrides that cannot be used, or do not fit the tables of the place."""
     overrides = overrides_of(place)
     if overrides is not None:
-        tables, _ = chosen(place, log.warning)
+        tables, _ = chosen(place, warn)
         fitted(overrides, tables)
 
 

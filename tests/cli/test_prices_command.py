@@ -108,15 +108,16 @@ def test_an_unknown_name_is_said_to_be_unpriced_with_names_near_to_it(run: Run, 
     found = document_of(run, "show", "gpt-4p", "--home", place, code=1)
     assert found["rows"] == []
     assert found["notes"][0] == "there is no price for 'gpt-4p': calls to it are unpriced, not free"
-    assert "openai/gpt-4o" in found["notes"][1]
+    assert "gpt-4o (openai)" in found["notes"][1]
     other = document_of(run, "show", "gpt-4o", "--provider", "nobody", "--home", place, code=1)
     assert "no price table for the provider 'nobody'; there is one for " in other["notes"][0]
     assert all(name in other["notes"][0] for name in ("anthropic", "ollama", "openai"))
 
 
 def test_where_all_is_free_an_unlisted_name_is_no_failure(run: Run, place: Path) -> None:
-    found = document_of(run, "show", "llama3.2", "--provider", "ollama", "--home", place)
-    assert found["notes"] == ["'llama3.2' is not listed; at ollama every model is free, whatever its name"]
+    for asked in (("llama3.2", "--provider", "ollama"), ("ollama/llama3.2",)):
+        found = document_of(run, "show", *asked, "--home", place)
+        assert found["notes"] == ["'llama3.2' is not listed; at ollama every model is free, whatever its name"]
 
 
 def test_search_finds_by_all_words_and_sorts(run: Run, place: Path) -> None:

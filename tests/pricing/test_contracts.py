@@ -230,3 +230,12 @@ def test_a_contract_that_ties_with_the_table_is_refused_where_it_is_checked(tmp_
         ConfigError, match=r"o\.toml: \[\[model\]\] 'claude-opus-4-8' of anthropic meets the table's rates"
     ):
         check_overrides(Place(overrides=path))
+
+
+def test_a_contract_with_another_host_leaves_the_bare_name_with_its_owner(tmp_path: Path) -> None:
+    own = book(tmp_path, CONTRACT.replace('"claude"', '"my-host"'))
+    name = "claude-sonnet-4-5-20250929"
+    assert own.owner(name) == "anthropic"
+    assert own.price(name, USAGE, at=on(2026)).items == PriceBook().price(name, USAGE, at=on(2026)).items
+    assert own.price(name, USAGE, at=on(2026), provider="my-host").total == Decimal("0.0028")
+    assert own.price(f"my-host/{name}", USAGE, at=on(2026)).total == Decimal("0.0028")

@@ -1,12 +1,12 @@
 """Models found by name, and names that are near to one that was not found."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from callmeter.cli.prices._read import Reading
-from callmeter.pricing.match import canonical, find
+from callmeter.pricing.match import canonical, find, undated
 from callmeter.pricing.table import Model, Table
 
 NEAR = 5
@@ -28,15 +28,23 @@ class Found(Struct, frozen=True, kw_only=True):
         return [name for name, position in self.table.names.items() if position == mine and name != own]
 
 
+def addressed(reading: Reading, name: str, provider: str | None) -> tuple[str, str | None]:
+    """A name and the provider it is asked at: the one that is named, or the one before the name."""
+    prefix, slash, rest = name.partition("/")
+    if provider is None and slash and rest and reading.providers(prefix):
+        return rest, prefix
+    return name, provider
+
+
 def named(reading: Reading, name: str, provider: str | None) -> list[Found]:
-    """The model of that name at every provider that has it, or at the one that is named; `openai/gpt-4o` names one."""
-    if provider is None:
-        prefix, slash, rest = name.partition("/")
-        if slash and rest and reading.providers(prefix):
-            found = list(_at(reading, reading.providers(prefix), rest))
-            if found:
-                return found
-    return list(_at(reading, reading.providers(provider), name))
+    """The model of that name at every provider that has it, or at the one that is named."""
+    if provider is not None:
+        return list(_at(reading, reading.providers(provider), name))
+    form = canonical(name)
+    owners = reading.shelf.index().owners
+    listed = dict.fromkeys((*owners.get(form, ()), *owners.get(undated(form) or "", ())))
+    # Most names are found without reading every table there is.
+    return list(_at(reading, listed, name)) or list(_at(reading, reading.providers(), name))
 
 
 def _at(reading: Reading, providers: Iterable[str], name: str) -> Iterator[Found]:
@@ -56,11 +64,16 @@ def free_whatever(reading: Reading, provider: str | None) -> list[str]:
 
 
 def near(reading: Reading, name: str, provider: str | None) -> list[str]:
-    """Names that are like one, best first, as `provider/name`."""
-    wanted = canonical(name.rpartition("/")[2])
+    """Names that are like one, best first, with who has them."""
+    wanted = canonical(name)
     index = reading.shelf.index()
     slugs = set(reading.providers(provider)) or set(reading.providers())
     names = {known: owners for known, owners in index.owners.items() if slugs.intersection(owners)}
     close = difflib.get_close_matches(wanted, names, NEAR, 0.6)
     close += [known for known in sorted(names, key=len) if wanted and wanted in known and known not in close]
-    return [f"{slug}/{known}" for known in close[:NEAR] for slug in names[known] if slug in slugs]
+    return [f"{known} ({_some([slug for slug in names[known] if slug in slugs])})" for known in close[:NEAR]]
+
+
+def _some(providers: Sequence[str]) -> str:
+    more = len(providers) - NEAR
+    return ", ".join((*providers[:NEAR], *([f"{more} more"] if more > 0 else ())))

@@ -40,6 +40,7 @@ def show(
     form, when = form_of(json=json, csv=csv), period(zone=zone)
     instant = _read.asked_instant(at, "--at", when)
     reading = _read.reading(home)
+    model, provider = _names.addressed(reading, model, provider)
     found = _names.named(reading, model, provider)
     if tier or region:
         rows = [row for one in found for row in _charged(reading, one, instant, tier, region)]
