@@ -3,6 +3,7 @@
     Exception
     ├── CallmeterError                       ours alone; nothing about a provider's answer
     │   ├── ConfigError                      a setting, config file or environment variable is wrong
+    │   ├── PriceTableError                  a price table from elsewhere is refused
     │   ├── JournalError                     the journal or ledger cannot do what was asked
     │   │   └── HomeError                    and never will: the home is read-only, foreign or without locks
     │   ├── ModelNotMappedError              the price table has no such model
@@ -45,6 +46,10 @@ class CallmeterError(Exception):
 
 class ConfigError(CallmeterError, ValueError):
     """A setting has a value it cannot have. The message names the setting, where it came from, its value and a cure."""
+
+
+class PriceTableError(CallmeterError):
+    """A price table is not to be trusted or is damaged. The message names where it came from and what to do."""
 
 
 class JournalError(CallmeterError):

@@ -27,6 +27,7 @@ from callmeter.events.model import AnyEvent
 from callmeter.events.transforms import Transform
 from callmeter.pricing import PriceBook, default_book
 from callmeter.pricing.calibration import Calibration
+from callmeter.pricing.shelf import Shelf, check_overrides, place_of
 from callmeter.settings import Settings
 
 if TYPE_CHECKING:
@@ -326,14 +327,18 @@ def default_runtime() -> Runtime:
 def configure(**settings: Any) -> Runtime:
     """Set anything that has an environment variable, for calls from now on. Returns the runtime they use.
 
-    Raises `ConfigError` for an unknown name or a value it cannot have; nothing is changed then.
+    Raises `ConfigError` for an unknown name, a value it cannot have, or price overrides that cannot be used; nothing is
+    changed then.
     """
     with _lock:
-        overrides = {**_overrides, **settings}
-        fresh = Runtime(settings_module.load(overrides))
+        loaded = settings_module.load({**_overrides, **settings})
+        place = place_of(loaded)
+        check_overrides(place)
+        fresh = Runtime(loaded)
         _overrides.update(settings)
         previous = _default
         _replace(fresh)
+        default_book().read_from(Shelf(lambda: place))
     if previous is not None:
         fresh._subscriptions = previous._subscriptions
         fresh.transform(*previous._transforms)

@@ -65,6 +65,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             "without it by the usual ratio, which depends on the text alone."
         ),
     ] = True
+    price_source: Annotated[
+        str, Meta(description="File or URL of a signed price table, for `callmeter prices update`. Empty: none.")
+    ] = ""
+    price_key: Annotated[
+        str, Meta(description="Public Ed25519 key, in base64, that a price table has to be signed with.")
+    ] = ""
+    price_overrides: Annotated[
+        str, Meta(description="TOML file of your own prices and discounts. Empty: `prices/overrides.toml` in the home.")
+    ] = ""
     strict_accounts: Annotated[bool, Meta(description="Raise instead of log when the accounts do not add up.")] = False
 
 

@@ -1,7 +1,8 @@
 """The `callmeter` command. Its subcommands are this folder's files: found by name, and imported only to be run.
 
 A command is a docstring, whose first line stands in `callmeter --help`, and one typed function with the file's name
-that returns an `ExitCode`. A file whose name begins with an underscore is no command.
+that returns an `ExitCode`. A folder is a command whose subcommands are its files. What begins with an underscore is no
+command.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from importlib.util import find_spec
 
-from callmeter.errors import APIError, CallmeterError, ConfigError, MissingExtraError
+from callmeter.errors import APIError, CallmeterError, ConfigError, MissingExtraError, PriceTableError
 
 
 class ExitCode(IntEnum):
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except (ConfigError, MissingExtraError) as error:
         return _fail(str(error), ExitCode.USAGE)
+    except PriceTableError as error:
+        return _fail(str(error), ExitCode.NOTHING)
     except APIError as error:
         return _fail(f"a call failed: {error}", ExitCode.NOTHING)
     except (CallmeterError, OSError) as error:

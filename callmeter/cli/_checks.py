@@ -4,11 +4,9 @@ import os
 import platform
 import shutil
 import time
-import tomllib
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +14,7 @@ from msgspec import Struct
 
 from callmeter import __version__
 from callmeter.cli._home import open_journal
-from callmeter.errors import CallmeterError, ConfigError
+from callmeter.errors import CallmeterError, ConfigError, PriceTableError
 from callmeter.settings import Settings, home_of, load
 
 if TYPE_CHECKING:
@@ -25,7 +23,12 @@ if TYPE_CHECKING:
 State = Literal["ok", "note", "wrong"]
 
 REQUIRED = ("httpx2", "msgspec")
-EXTRAS = {"fast": ("pyreqwest",), "ledger": ("apsw", "duckdb"), "cli": ("rich", "typer")}
+EXTRAS = {
+    "fast": ("pyreqwest",),
+    "ledger": ("apsw", "duckdb"),
+    "cli": ("rich", "typer"),
+    "prices": ("cryptography",),
+}
 
 SAFE_SQLITE = (3, 51, 3)
 """From this release on, a commit during a checkpoint loses nothing. Source: https://sqlite.org/wal.html"""
@@ -50,7 +53,8 @@ def findings(home: str | None) -> list[Finding]:
         settings = load({"home": home} if home else None)
     except ConfigError as error:
         return [*here, Finding("settings", "wrong", "cannot be used", str(error))]
-    return [*here, *_home(home_of(settings).absolute(), settings), *_settings(settings, home), *_keys()]
+    there = [*_prices(settings), *_home(home_of(settings).absolute(), settings)]
+    return [*here, *there, *_settings(settings, home), *_keys()]
 
 
 # --- the installation
@@ -66,7 +70,6 @@ def _installation() -> Iterator[Finding]:
     yield Finding("transport", "ok", "pyreqwest, httpx2 in forked children" if _version("pyreqwest") else "httpx2")
     yield _sqlite()
     yield _clock(datetime.now(UTC))
-    yield _prices()
 
 
 def _version(package: str) -> str | None:
@@ -111,18 +114,34 @@ def _clock(now: datetime) -> Finding:
     return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _prices() -> Finding:
-    from callmeter.pricing.table import load_index
+def _prices(settings: Settings) -> Iterator[Finding]:
+    from callmeter.pricing.installed import Installed, sound
+    from callmeter.pricing.shelf import Packaged, check_overrides, chosen, overrides_of, place_of
+    from callmeter.pricing.sources import newest
 
-    checked: list[date] = []
-    data = files("callmeter.pricing") / "data"
-    for file in data.iterdir():
-        if file.name.endswith(".toml"):
-            sources = tomllib.loads(file.read_text("utf-8")).get("source", ())
-            checked += [source["checked"] for source in sources if "checked" in source]
-    index = load_index()
-    newest = f"checked {max(checked)}" if checked else "of unknown date"
-    return Finding("prices", "ok", f"{newest}, table {index.hash}, {', '.join(sorted(set(index.providers.values())))}")
+    place = place_of(settings)
+    problems: list[str] = []
+    tables, index = chosen(place, problems.append)
+    slugs = sorted(set(index.providers.values()))
+    if isinstance(tables, Installed):
+        try:
+            sound(tables.root, tables.entry)
+        except PriceTableError as error:
+            tables = Packaged()
+            problems.append(str(error))
+    days = filter(None, (newest(tables.sources_of(slug)) for slug in slugs))
+    checked = max(days, default=None)
+    said = f"version {index.version}, checked {checked or 'on an unknown day'}, table {index.hash}"
+    yield Finding("prices", "wrong" if problems else "ok", f"{said}, {', '.join(slugs)}", "; ".join(problems))
+    try:
+        check_overrides(place)
+        found = overrides_of(place)
+    except ConfigError as error:
+        yield Finding("price overrides", "wrong", "cannot be used: prices go on without them", str(error))
+        return
+    if found is not None:
+        count = f"{len(found.models)} models, {len(found.discounts)} discounts"
+        yield Finding("price overrides", "ok", f"{count} in {found.path}")
 
 
 # --- the home

@@ -1,4 +1,4 @@
-"""Finds the commands, and hands the arguments to the one that is meant."""
+"""Finds the commands, and hands the arguments to the one that is meant. A folder here is a group of its own."""
 
 import ast
 import logging
@@ -24,41 +24,70 @@ UsageError: Any = typer.BadParameter.__base__
 """Base of what is wrong with arguments. Typer has no name of its own for it."""
 
 
-def names() -> list[str]:
-    """Every command there is."""
-    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("[a-z]*.py"))
+def names(folder: Path = FOLDER) -> list[str]:
+    """Every command there is in a folder: its files, and its own folders, which are groups of commands."""
+    found = [path.stem for path in folder.glob("[a-z]*.py")]
+    found += [path.parent.name for path in folder.glob("[a-z]*/__init__.py")]
+    return sorted(stem.replace("_", "-") for stem in found)
 
 
-def summary(name: str) -> str:
+def summary(name: str, folder: Path = FOLDER) -> str:
     """The first line of a command's docstring, read without importing it."""
-    text = (FOLDER / f"{name.replace('-', '_')}.py").read_text("utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    stem = folder / name.replace("-", "_")
+    path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+    return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
 
 
 class Commands(TyperGroup):
-    """The group of all commands. Its help imports none of them."""
+    """The group of all commands of a folder. Its help imports none of them."""
+
+    folder = FOLDER
+    package = "callmeter.cli"
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names, in order."""
-        return names()
+        return names(self.folder)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, imported now; None where there is none."""
-        return load(cmd_name) if cmd_name in names() else None
+        return load(cmd_name, self.folder, self.package) if cmd_name in names(self.folder) else None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The commands as a section of the help."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary(name)) for name in names()])
+            formatter.write_dl([(name, summary(name, self.folder)) for name in names(self.folder)])
 
 
-def load(name: str) -> Any:
+def load(name: str, folder: Path = FOLDER, package: str = "callmeter.cli") -> Any:
     """A command, ready to parse its arguments."""
     stem = name.replace("-", "_")
-    module = import_module(f"callmeter.cli.{stem}")
+    module = import_module(f"{package}.{stem}")
+    if (folder / stem).is_dir():
+        return _group_of(name, folder / stem, module)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, help=module.__doc__)(getattr(module, stem))
     return typer.main.get_command(app)
+
+
+def _group_of(name: str, folder: Path, module: Any) -> Any:
+    """A folder's commands as one command with subcommands; alone, it shows what there are."""
+    kind = type("Commands", (Commands,), {"folder": folder, "package": module.__name__})
+    app = typer.Typer(
+        name=name,
+        cls=kind,
+        add_completion=False,
+        rich_markup_mode=None,
+        invoke_without_command=True,
+        help=module.__doc__,
+    )
+    app.callback()(_shown_alone)
+    return typer.main.get_command(app)
+
+
+def _shown_alone(ctx: typer.Context) -> int:
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+    return ExitCode.OK
 
 
 def run(arguments: list[str]) -> int:

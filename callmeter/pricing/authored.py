@@ -72,7 +72,7 @@ def check(made: Model) -> None:
 def _listed(block: Mapping[str, Any], name: str, source: str) -> list[Rate]:
     """The rates one block spells out, its longer contexts among them."""
     tier, region = _when(block, name)
-    start, until = _interval(block, name)
+    start, until = interval(block, name)
     per, source = block.get("per", "1"), block.get("src", source)
 
     def rates(lines: Mapping[str, Any], over: str) -> list[Rate]:
@@ -100,7 +100,7 @@ def _listed(block: Mapping[str, Any], name: str, source: str) -> list[Rate]:
 def _multiplied(rates: Sequence[Rate], block: Mapping[str, Any], name: str) -> list[Rate]:
     """Every token rate so far that is ordinary in the block's condition, under that condition and times its factor."""
     tier, region = _when(block, name)
-    start, until = _interval(block, name)
+    start, until = interval(block, name)
     if bool(tier) == bool(region) or _lines(block, _RATE_KEYS, name):
         raise ConfigError(f"{name}: times needs `when` with either a tier or a region, and no lines beside it")
     factor = Decimal(str(block["times"]))
@@ -170,7 +170,8 @@ def _when(block: Mapping[str, Any], name: str) -> tuple[str, str]:
     return when.get("tier", "").casefold(), when.get("region", "").casefold()
 
 
-def _interval(block: Mapping[str, Any], name: str) -> tuple[int, int | None]:
+def interval(block: Mapping[str, Any], name: str) -> tuple[int, int | None]:
+    """The seconds since the epoch at which `from` and `until` put something into force and end it."""
     start = _seconds(block.get("from", date(1970, 1, 1)), "from", name)
     until = _seconds(block["until"], "until", name) if "until" in block else None
     if until is not None and until <= start:

@@ -12,7 +12,8 @@ from callmeter.pricing.match import canonical, find
 from callmeter.pricing.plan import STANDARD, Charge, Plan, build
 from callmeter.pricing.quantities import InvalidUsage, Quantities, disjoint, pieces
 from callmeter.pricing.rates import INPUT_LINES, OUTPUT_LINES, USER, charge, usd
-from callmeter.pricing.table import Index, Limits, Model, Table, load_index, load_table
+from callmeter.pricing.shelf import Shelf, default_place
+from callmeter.pricing.table import Index, Limits, Model, Table
 from callmeter.types import Cost, Usage
 
 At = datetime | int | None
@@ -46,17 +47,23 @@ class PriceBook:
     """Prices by provider and model, past ones included. A provider's table is read when it is first asked for.
 
     Prices of your own rank highest: `register()` them, or pass them as `prices` in the same form. Safe to share
-    between threads.
+    between threads. The tables are those of the package, or of a `shelf` that has newer ones or overrides.
     """
 
-    def __init__(self, prices: Iterable[Mapping[str, Any]] = (), *, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        prices: Iterable[Mapping[str, Any]] = (),
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        shelf: Shelf | None = None,
+    ) -> None:
         self.count_tokens: CountTokens | None = None
         """Counts text for the helpers of `compat`; None for `tokens.count_tokens`."""
         self.price_map: Mapping[str, dict[str, Any]] = {}
         """What `compat.register_model` was given, by name."""
         self._now_ns = now_ns
         self._own: dict[tuple[str, str], Model] = {}
-        self._index: Index | None = None
+        self._shelf = Shelf() if shelf is None else shelf
         self._tables: dict[str, Table] = {}
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._find = lru_cache(REMEMBERED)(self._look_up)
@@ -212,6 +219,11 @@ class PriceBook:
         self._plans = {}
         self._find = lru_cache(REMEMBERED)(self._look_up)
 
+    def read_from(self, shelf: Shelf) -> None:
+        """Take tables and overrides from another shelf from now on. What was registered stays."""
+        self._shelf, self._tables, self._plans = shelf, {}, {}
+        self._find = lru_cache(REMEMBERED)(self._look_up)
+
     def _form(self, name: str, slug: str) -> str:
         """A name as it is looked up at a provider: canonical, without the provider before it."""
         form = canonical(name)
@@ -273,7 +285,8 @@ class PriceBook:
         tier, region = (tier or STANDARD).casefold(), (region or "").casefold()
         if table == USER:
             return _Found(build(model, tier, region), table, model)
-        key = (slug, model.id, tier, region)
+        # The table's stamp and not the provider alone: a damaged table is exchanged for another while we run.
+        key = (table, model.id, tier, region)
         plan = self._plans.get(key)
         if plan is None:
             plan = build(model, tier, region)
@@ -314,20 +327,21 @@ class PriceBook:
         return self._shipped().providers.get(name, name)
 
     def _shipped(self) -> Index:
-        if self._index is None:
-            self._index = load_index()
-        return self._index
+        return self._shelf.index()
 
     def _table(self, slug: str) -> Table | None:
-        if slug not in self._tables and slug in self._shipped().providers:
-            self._tables[slug] = load_table(slug)
-        return self._tables.get(slug)
+        table = self._tables.get(slug)
+        if table is None and slug in self._shipped().providers:
+            table = self._shelf.table(slug)
+            if table is not None:
+                self._tables[slug] = table
+        return table
 
 
 @cache
 def default_book() -> PriceBook:
-    """The book of the module-level functions, made at first use."""
-    return PriceBook()
+    """The book of the module-level functions, made at first use. It reads the home that the settings name."""
+    return PriceBook(shelf=Shelf(default_place))
 
 
 def price(

@@ -4,20 +4,19 @@ python -m callmeter.pricing.compile            writes the compiled tables
 python -m callmeter.pricing.compile --check    exits 1 where they are not up to date
 """
 
-import hashlib
 import sys
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec.structs import replace
-
 from callmeter.errors import ConfigError
 from callmeter.pricing import authored
+from callmeter.pricing.document import encoded, hashed, index_of
 from callmeter.pricing.match import canonical
-from callmeter.pricing.table import Index, Model, Table
+from callmeter.pricing.sources import listed, newest
+from callmeter.pricing.table import Model, Table
 
 HERE = Path(__file__).parent
 _SOURCE_KEYS = {"id", "kind", "url", "checked", "note", "licence"}
@@ -57,15 +56,15 @@ def table(document: Mapping[str, Any], where: str) -> Table:
         names=names,
         models=tuple(models),
     )
-    return replace(built, hash=_hash(_encode(built)))
+    return hashed(built)
 
 
 def compiled(data: Path = HERE / "data") -> dict[str, bytes]:
     """Every file of `compiled/` by name, from the TOML in a directory. Raises `ConfigError` for what is wrong there."""
     providers: dict[str, str] = {}
     hosts: dict[str, str] = {}
-    owners: dict[str, list[str]] = {}
-    built: dict[str, bytes] = {}
+    days: list[date] = []
+    tables: list[Table] = []
     for path in sorted(data.glob("*.toml")):
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         made = table(document, path.name)
@@ -74,16 +73,12 @@ def compiled(data: Path = HERE / "data") -> dict[str, bytes]:
             _unique(providers, name, made.provider, path.name)
         for host in about.get("hosts", ()):
             _unique(hosts, host, made.provider, path.name)
-        for name in made.names:
-            owners.setdefault(name, []).append(made.provider)
-        built[f"{made.provider}.json"] = _encode(made)
-    index = Index(
-        providers=providers,
-        hosts=hosts,
-        owners={name: tuple(owned) for name, owned in owners.items()},
-        hash=_hash(b"".join(built[name] for name in sorted(built))),
-    )
-    return {**built, "index.json": _encode(index)}
+        days += filter(None, [newest(listed(document))])
+        tables.append(made)
+    # The day on which a source was last read, so that the same data always have the same version.
+    version = int(f"{max(days):%Y%m%d}00") if days else 0
+    built = {f"{made.provider}.json": encoded(made) for made in tables}
+    return {**built, "index.json": encoded(index_of(tables, providers, hosts, version))}
 
 
 def main(arguments: list[str]) -> int:
@@ -114,14 +109,6 @@ def _unique(names: dict[str, str], name: str, provider: str, where: str) -> None
     rival = names.setdefault(name.casefold(), provider)
     if rival != provider:
         raise ConfigError(f"{where}: {name!r} already belongs to {rival}")
-
-
-def _encode(value: object) -> bytes:
-    return msgspec.json.encode(value, order="sorted") + b"\n"
-
-
-def _hash(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ class Index(Struct, frozen=True, omit_defaults=True, kw_only=True):
     hosts: dict[str, str] = {}
     owners: dict[str, tuple[str, ...]] = {}
     """Canonical name to the providers that list it."""
+    version: int = 0
+    """Grows with every issue of the table: the day it is of, and a number, as in 2026112500."""
     hash: str = ""
 
 

@@ -52,10 +52,14 @@ def test_help_lists_every_command_with_the_first_line_of_its_docstring(run: Run)
         assert f"{name} {summary(name)}" in listed
 
 
-@pytest.mark.parametrize("name", names())
-def test_a_command_is_one_public_function_with_the_files_name(name: str) -> None:
-    stem = name.replace("-", "_")
-    tree = ast.parse((FOLDER / f"{stem}.py").read_text())
+FILES = [path for path in sorted(FOLDER.rglob("*.py")) if not path.name.startswith("_")]
+GROUPS = [path.parent for path in sorted(FOLDER.glob("*/__init__.py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_command_is_one_public_function_with_the_files_name(path: Path) -> None:
+    stem = path.stem
+    tree = ast.parse(path.read_text())
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == stem]
     assert len(functions) == 1
     assert ast.unparse(functions[0].returns or ast.Constant(None)) == "ExitCode"
@@ -66,6 +70,24 @@ def test_every_command_has_help(run: Run, name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0
     assert summary(name).split()[0] in done.stdout
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda path: path.name)
+def test_a_folder_is_a_command_whose_help_imports_none_of_its_own(run: Run, group: Path) -> None:
+    assert group.name in names()
+    listed = " ".join(run(group.name).stdout.split())
+    for name in names(group):
+        assert f"{name} {summary(name, group)}" in listed
+    package = f"callmeter.cli.{group.name}"
+    assert {module for module in loaded_by(group.name) if module.startswith(f"{package}.")} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent != FOLDER], ids=lambda path: path.stem)
+def test_every_subcommand_has_help(run: Run, path: Path) -> None:
+    done = run(path.parent.name, path.stem, "--help")
+    assert done.returncode == 0
+    assert f"callmeter {path.parent.name} {path.stem}" in done.stdout
+    assert summary(path.stem, path.parent).split()[0] in done.stdout
 
 
 def test_without_arguments_there_is_help(run: Run) -> None:
