@@ -1,9 +1,9 @@
-"""Pricing one call with its lines: warm, under a new spelling each time, and of an unknown model.
+"""Pricing one call with its four lines: warm, under a new spelling each time, and of an unknown model.
 
     python benchmarks/pricing.py [--quick]
 
 callmeter's `price`, LiteLLM's `completion_cost` of an answer, genai-prices' `calc_price`; each in its own environment,
-in turns. Wall microseconds a price, of the fastest of five passes in each process; the median over processes.
+in turns. CPU microseconds a price, of the fastest of five passes in each process; the median over processes.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> str:
     ]
     return "\n\n".join(
         (
-            f"Peers: {bench.versions(PEERS[1:])}. µs a price.",
+            f"Peers: {bench.versions(PEERS[1:])}. µs of CPU a price of four lines.",
             table(("", *CASES.values()), rows),
             targets(
                 target("price with lines, warm", ours["warm"], 5, "µs"),

@@ -41,7 +41,8 @@ def cost_of(book: PriceBook, where: Deployment, usage: Usage, *, at_ns: int, ser
     """What the usage cost at this deployment.
 
     An address that is not its provider's has the prices of the provider that the table knows there. A server on this
-    machine is taken for a proxy to the provider; any other may be anybody's, and a private server is never OpenAI.
+    machine is taken for a proxy to the provider or a double of it; any other may be anybody's, and a private server is
+    never OpenAI.
     """
     region = where.region or None
     if where.own_price is not None:
@@ -106,12 +107,15 @@ def _address(provider: str, api_base: str) -> _Address:
         return _Address("theirs", host, parts.port)
     # A row without an address, or of servers that people run themselves, goes wherever its caller says.
     runs_here = not own or _is_loopback(own)
-    assumed = not own or _is_loopback(host) or (runs_here and _is_private(host))
+    assumed = not own or _is_loopback(host) or host.endswith(DOUBLE) or (runs_here and _is_private(host))
     return _Address("assumed" if assumed else "foreign", host, parts.port)
 
 
 _VARIABLE = re.compile(r"\\\{\w+\\\}")
 """`{region}` in an address, escaped for a pattern."""
+
+DOUBLE = ".test"
+"""End of names that are for test doubles and nobody's on the Internet. Source: RFC 6761."""
 
 _PRIVATE_NAMES = (".local", ".internal", ".lan", ".home.arpa", ".svc")
 """Ends of names that mean nothing outside the network they are used in. Source: RFC 6762, 8375; Kubernetes' DNS."""

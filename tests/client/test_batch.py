@@ -28,7 +28,8 @@ def events() -> Iterator[list[Any]]:
 
 
 def said(number: int) -> list[dict[str, str]]:
-    return [{"role": "user", "content": f"say {number}"}]
+    """A conversation that the provider counts more tokens in than in those of lower numbers."""
+    return [{"role": "user", "content": "say it. " * (number + 1)}]
 
 
 def ends(events: list[Any]) -> list[Any]:
@@ -41,15 +42,8 @@ def test_answers_come_in_the_order_of_the_conversations(provider: FakeProvider, 
     assert [answer._hidden_params["response_cost"] is not None for answer in answers] == [True] * 20
     assert len({answer._hidden_params["litellm_call_id"] for answer in answers}) == len(ends(events)) == 20
     assert {event.call.project for event in ends(events)} == {"batch"}
-    by_id = {event.call.call_id: event for event in ends(events)}
-    order = [by_id[answer._hidden_params["litellm_call_id"]] for answer in answers]
-    assert [answer.usage.prompt_tokens for answer in answers] == [end.usage.input_tokens for end in order]
-
-
-def test_each_conversation_is_the_one_that_was_sent(provider: FakeProvider, events: list[Any]) -> None:
-    answers = callmeter.batch_completion("openai/gpt-4o", [said(n) for n in range(6)], max_workers=3)
-    sent = {heard.body for heard in provider.requests}
-    assert (len(answers), len(sent)) == (6, 6)
+    counts = [answer.usage.prompt_tokens for answer in answers]
+    assert counts == sorted(set(counts))
 
 
 def test_a_failure_stands_in_its_place(provider: FakeProvider, events: list[Any]) -> None:

@@ -183,6 +183,7 @@ def priced(model: str, provider: str, api_base: str | None, book: PriceBook | No
         ("openai", "gpt-4o", "http://[::1]:8080/v1", "priced"),
         ("openai", "gpt-4o", "http://0.0.0.0:8080/v1", "priced"),
         ("openai", "gpt-4o", "http://fake.localhost:8080/v1", "priced"),
+        ("openai", "gpt-4o", "https://provider.test/v1", "priced"),
         ("openai", "gpt-4o", "https://llm.example.com/v1", "unpriced"),
         ("openai", "gpt-4o", "https://api.openai.com.example.com/v1", "unpriced"),
         ("openai", "gpt-4o", "http://10.1.2.3:8000/v1", "unpriced"),
