@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -273,3 +274,26 @@ def test_killed_at_any_step_it_loses_no_call_and_doubles_none(point: str, home: 
     account = journal.accounts()[0]
     assert (account.accepted, account.delivered, account.waiting) == (expected, expected, 0)
     journal.close()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_it_forgets_files_it_deleted_the_next_one_goes_on(
+    when: str, journal: Journal, home: Path, compactor: Compactor
+) -> None:
+    for n in range(MAX_FILES + 1):
+        journal.append([row(plain_call(n))])
+        compactor.compact()
+    gone = set(journal.retired())
+    assert len(gone) == MAX_FILES + 1
+    command = [sys.executable, "-c", KILLED_COMPACTOR, str(home), f"journal.files.forget.{when}_commit"]
+    assert subprocess.run(command, timeout=60, check=False).returncode == KILLED
+    assert parquet_files(home) == registered(journal)
+    assert set(journal.retired()) == (gone if when == "before" else set())
+    # The clock of the one that goes on is later than the lease of the one that died.
+    later = FixedClock()
+    later.now_ns = time.time_ns() + 3600 * 10**9
+    after = Compactor(lambda: Journal.open(home, clock=later), home, owner="after", clock=later)
+    after.compact()
+    after.close()
+    assert journal.retired() == {}
+    assert calls_of(home) == (MAX_FILES + 1, MAX_FILES + 1, (MAX_FILES + 1) * 10**9 * FEMTO)
