@@ -126,6 +126,7 @@ ROWS = (
         aliases=("google", "google_ai_studio"),
         serves=("chat", "embedding", "image_generation"),
         docs="https://ai.google.dev/api/generate-content",
+        verified="sdk",
     ),
     Provider(
         "huggingface",
@@ -175,6 +176,7 @@ ROWS = (
         variables=GOOGLE,
         signer="google",
         docs="https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
+        verified="sdk",
     ),
     Provider(
         "vertex_anthropic",
