@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from callmeter.client.credentials import signer_for
 from callmeter.client.providers import BY_NAME, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
@@ -148,10 +150,15 @@ def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, st
     found: dict[str, str] = {}
     for name, variable in row.variables.items():
         said = next((given[keyword] for keyword in variable.keywords if given.get(keyword) is not None), None)
-        value = str(said) if said is not None else _first(environ, variable.env) or variable.default
+        value = _text(said) if said is not None else _first(environ, variable.env) or variable.default
         if value:
             found[name] = value
     return found
+
+
+def _text(said: Any) -> str:
+    """An argument as text: credentials may be given as the object that their file holds."""
+    return msgspec.json.encode(said).decode() if isinstance(said, Mapping) else str(said)
 
 
 def _own_address(row: Provider, variables: Mapping[str, str], model: str) -> str:
