@@ -127,7 +127,7 @@ def _deployment(
     return Deployment(
         provider=row.name,
         model=model,
-        codec=row.codec,
+        codec=row.wire_of(model) if row.wires else row.codec,
         api_base=base,
         api_key=key,
         headers=_headers(row, environ),
@@ -169,8 +169,9 @@ def _own_address(row: Provider, variables: Mapping[str, str], model: str) -> str
             llm_provider=row.name,
             model=model,
         )
+    address = row.places.get(variables.get("location", ""), row.base_url) if row.places else row.base_url
     try:
-        return row.base_url.format_map({"model": model, **variables}) if "{" in row.base_url else row.base_url
+        return address.format_map({"model": model, **variables}) if "{" in address else address
     except KeyError as error:
         name = error.args[0]
         variable = row.variables[name]
@@ -224,7 +225,7 @@ def get_supported_openai_params(
     from callmeter.pricing import default_book
 
     try:
-        row, _ = provider_of(model, custom_llm_provider, default_book().owner)
+        row, name = provider_of(model, custom_llm_provider, default_book().owner)
     except BadRequestError:
         return None
-    return sorted(load(row.codec).supported)
+    return sorted(load(row.wire_of(name)).supported)
