@@ -69,9 +69,17 @@ def endpoint(deployment: Deployment, *, stream: bool) -> str:
     """The address of a model's method under an API's base."""
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     if not on_vertex(deployment):
-        path = model_path(deployment.model, "models/")
-        return f"{deployment.api_base.rstrip('/')}/{path}:{method}"
+        return f"{_studio_base(deployment.api_base)}/{model_path(deployment.model, 'models/')}:{method}"
     return f"{vertex_base(deployment)}/{model_path(deployment.model, 'publishers/google/models/')}:{method}"
+
+
+def _studio_base(api_base: str) -> str:
+    """The address above `models/`: Google's own SDK is told a host alone, ours may have its version."""
+    base = api_base.rstrip("/")
+    return base if VERSIONED.search(urlsplit(base).path) else base + "/v1beta"
+
+
+VERSIONED = re.compile(r"/v\d\w*(?:/|$)")
 
 
 def model_path(model: str, within: str) -> str:
@@ -88,7 +96,7 @@ def vertex_base(deployment: Deployment) -> str:
     path = urlsplit(base).path
     if "/projects/" in path or not known.get("project"):
         return base
-    version = "" if re.search(r"/v\d\w*$", path) else "/v1"
+    version = "" if VERSIONED.search(path) else "/v1"
     return f"{base}{version}/projects/{known['project']}/locations/{known.get('location', 'global')}"
 
 

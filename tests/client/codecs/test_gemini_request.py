@@ -50,6 +50,7 @@ def config(model: str = "gemini-2.5-flash", **params: Any) -> Any:
     ("where", "address"),
     [
         (STUDIO, "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash"),
+        (replace(STUDIO, api_base="https://proxy.test/g/"), "https://proxy.test/g/v1beta/models/gemini-2.5-flash"),
         (
             replace(STUDIO, model="tunedModels/mine-1"),
             "https://generativelanguage.googleapis.com/v1beta/tunedModels/mine-1",
