@@ -68,9 +68,10 @@ def _whole(answer: WireAnswer, call: Call, deployment: Deployment) -> Answer:
     for choice in completion.choices:
         choice.finish_reason = choice.finish_reason or "stop"
         choice.message.content = choice.message.content or None
-    if decoder.meter.usage is not None:
-        completion.usage = completion_usage(decoder.meter.usage)
-    return Answer(completion, decoder.meter)
+    told = decoder.meter
+    if told.usage is not None:
+        completion.usage = completion_usage(told.usage)
+    return Answer(completion, told)
 
 
 CODEC = Gemini()

@@ -23,7 +23,7 @@ FINISH = {
 """Gemini's reasons as OpenAI's; any other is `stop`, and `finish_message` explains."""
 
 
-class WireCall(Struct, rename="camel"):
+class WireCall(Struct, rename="camel", gc=False):
     """A function call, whole or (Vertex AI alone) with its arguments in pieces."""
 
     id: str | None = None
@@ -33,14 +33,14 @@ class WireCall(Struct, rename="camel"):
     will_continue: bool = False
 
 
-class WireBlob(Struct, rename="camel"):
+class WireBlob(Struct, rename="camel", gc=False):
     """Media in an answer."""
 
     mime_type: str = ""
     data: str = ""
 
 
-class WirePart(Struct, rename="camel"):
+class WirePart(Struct, rename="camel", gc=False):
     """What is read of a part; other members are of kinds that are not looked into."""
 
     text: str | None = None
@@ -52,13 +52,13 @@ class WirePart(Struct, rename="camel"):
     code_execution_result: JSON | None = None
 
 
-class WireContent(Struct):
+class WireContent(Struct, gc=False):
     """A candidate's parts; none where thoughts took all the room, or where it was blocked."""
 
     parts: list[WirePart] | None = None
 
 
-class WireCandidate(Struct, rename="camel"):
+class WireCandidate(Struct, rename="camel", gc=False):
     """One of `n` answers, or the next piece of it."""
 
     content: WireContent | None = None
@@ -72,8 +72,28 @@ class WireCandidate(Struct, rename="camel"):
     avg_logprobs: float | None = None
     logprobs_result: JSON | None = None
 
+    def notes(self) -> JSON | None:
+        """What is shown to the caller as it came, beside the native finish reason."""
+        if (
+            self.finish_reason is None
+            and self.safety_ratings is None
+            and self.citation_metadata is None
+            and self.grounding_metadata is None
+            and self.url_context_metadata is None
+        ):
+            return None  # nearly every event of a stream
+        told = {
+            "finish_message": self.finish_message,
+            "safety_ratings": self.safety_ratings,
+            "grounding_metadata": self.grounding_metadata,
+            "citation_metadata": self.citation_metadata,
+            "url_context_metadata": self.url_context_metadata,
+            "avg_logprobs": self.avg_logprobs,
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
-class WireAnswer(Struct, rename="camel"):
+
+class WireAnswer(Struct, rename="camel", gc=False):
     """A GenerateContentResponse, whole or an event of a stream. Also an error, told by `error`."""
 
     candidates: list[WireCandidate] | None = None

@@ -67,16 +67,23 @@ class Candidate:
         """The next piece: what it says, and the end if this is it."""
         delta = self._delta(wire)
         said = openai_logprobs(wire.logprobs_result) if wire.logprobs_result else None
-        self._note(wire)
-        choices = list[StreamChoice]()
+        choices: list[StreamChoice] = []
         if delta is not None or said is not None:
-            choices.append(self._choice(delta or Delta(), logprobs=said))
+            choices.append(self._choice(delta or Delta(), said))
+        if notes := wire.notes():
+            self._notes |= notes
         if wire.finish_reason and not self.finished:
             choices.append(self._end(wire.finish_reason))
         return choices
 
     def _delta(self, wire: WireCandidate) -> Delta | None:
-        parts = wire.content.parts if wire.content else None
+        parts = wire.content.parts if wire.content is not None else None
+        if parts is not None and len(parts) == 1 and wire.grounding_metadata is None:
+            part = parts[0]
+            if part.text and not part.thought and part.thought_signature is None:  # nearly every event
+                self._text.append(part.text)
+                self._length += len(part.text)
+                return Delta(content=part.text)
         delta = Delta()
         some = False
         for part in parts or ():
@@ -173,17 +180,6 @@ class Candidate:
         if found:
             delta.annotations = found
         return bool(found)
-
-    def _note(self, wire: WireCandidate) -> None:
-        told = {
-            "finish_message": wire.finish_message,
-            "safety_ratings": wire.safety_ratings,
-            "grounding_metadata": wire.grounding_metadata,
-            "citation_metadata": wire.citation_metadata,
-            "url_context_metadata": wire.url_context_metadata,
-            "avg_logprobs": wire.avg_logprobs,
-        }
-        self._notes |= {name: value for name, value in told.items() if value is not None}
 
     def _end(self, native: str) -> StreamChoice:
         self.finished = True

@@ -20,7 +20,7 @@ UNSIGNED = "skip_thought_signature_validator"
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
-THIRD_GENERATION = re.compile(r"gemini-(?:[3-9]|\d\d)")
+THIRD_GENERATION = re.compile(r"gemini-(?:[3-9]|\d\d|(?:pro|flash|flash-lite)-latest)")
 """Models that think by level and demand signatures on function calls."""
 
 NATIVE_PARTS = frozenset(

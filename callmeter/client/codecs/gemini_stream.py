@@ -15,7 +15,7 @@ from callmeter.client.codecs.gemini_answer import WireAnswer, epoch_s
 from callmeter.client.codecs.gemini_candidate import Candidate
 from callmeter.client.codecs.gemini_contents import THIRD_GENERATION
 from callmeter.client.codecs.gemini_errors import error_within
-from callmeter.client.codecs.gemini_usage import meter, searches_in
+from callmeter.client.codecs.gemini_usage import counted, meter, searches_in
 from callmeter.client.codecs.minted import completion_id, created_s
 from callmeter.client.codecs.unreadable import UNREADABLE, bad_frame, broken_off
 from callmeter.client.usage import completion_usage
@@ -31,7 +31,6 @@ class GeminiDecoder:
     """Folds one stream. Candidates are told apart by their index."""
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
-        self.meter = Meter()
         self.ended = False
         self._call = call
         self._deployment = deployment
@@ -56,31 +55,40 @@ class GeminiDecoder:
         """The chunks that a decoded answer, or an event, adds."""
         if not self._begun:
             self._begin(answer)
-        chunks = list[Chunk]()
+        chunks: list[Chunk] = []
         for wire in answer.candidates or ():
             candidate = self._candidates.get(wire.index)
             if candidate is None:
                 candidate = self._candidates[wire.index] = Candidate(self._call, wire.index, self._tools)
-            chunks += [self._with([choice]) for choice in candidate.add(wire)]
-        if answer.candidates:
-            self.ended = all(candidate.finished for candidate in self._candidates.values())
-        elif answer.prompt_feedback and answer.prompt_feedback.get("blockReason") and not self._candidates:
+            for choice in candidate.add(wire):
+                chunks.append(self._with([choice]))
+            if candidate.finished:
+                self.ended = all(other.finished for other in self._candidates.values())
+        if answer.prompt_feedback is not None and not self._candidates and answer.prompt_feedback.get("blockReason"):
             chunks.append(self._blocked(answer.prompt_feedback))
-        if answer.usage_metadata is not None:
-            self._count(answer.usage_metadata)
+        counts = answer.usage_metadata
+        if counts is not None and (self._usage is None or counted(counts)):
+            # Later counts replace earlier ones, for they are cumulative; an event that has none says nothing.
+            self._usage = counts
         return chunks
+
+    @property
+    def meter(self) -> Meter:
+        """The last word on usage so far, read when somebody asks: each event has counts, and the last are meant."""
+        queries = [query for candidate in self._candidates.values() for query in candidate.queries]
+        each = bool(queries) and THIRD_GENERATION.search(self._model or self._deployment.model) is not None
+        return meter(self._usage, searches_in(queries, each_counts=each))
 
     def finish(self) -> Sequence[Chunk]:
         """The usage. Raises `APIConnectionError` unless every candidate had its finish reason."""
         if not self.ended:
             raise broken_off("before a finish reason", self._deployment)
-        if self.meter.usage is None:
+        used = self.meter.usage
+        if used is None:
             return NONE
-        if any(candidate.queries for candidate in self._candidates.values()):
-            self._count(self._usage)
-        usage = self._with([])
-        usage.usage = completion_usage(self.meter.usage) if self.meter.usage else None
-        return (usage,)
+        chunk = self._with([])
+        chunk.usage = completion_usage(used)
+        return (chunk,)
 
     def _begin(self, answer: WireAnswer) -> None:
         self._begun = True
@@ -99,14 +107,6 @@ class GeminiDecoder:
     def _tools(self) -> int:
         """Calls so far, of all candidates: ids that we mint are numbered by it."""
         return sum(candidate.tools for candidate in self._candidates.values())
-
-    def _count(self, raw: Any) -> None:
-        """Later counts replace earlier ones, for they are cumulative; an event that has none says nothing."""
-        queries = [query for candidate in self._candidates.values() for query in candidate.queries]
-        each = THIRD_GENERATION.search(self._model or self._deployment.model) is not None
-        told = meter(raw, searches_in(queries, each_counts=each))
-        if told.raw is not None or self._usage is None:
-            self._usage, self.meter = raw, told
 
     def _with(self, choices: list[StreamChoice]) -> Chunk:
         return Chunk(id=self._id, created=self._created, model=self._model, choices=choices)

@@ -31,9 +31,16 @@ def meter(raw: Any, searches: int) -> Meter:
         return metered(raw, usage)
     tier = raw.get("serviceTier") or TRAFFIC.get(str(raw.get("trafficType")), "")
     tier = tier.lower() if isinstance(tier, str) else ""
-    if all(raw.get(name) is None for name in COUNTS):
+    if not counted(raw):
         return Meter(service_tier=tier)
     return metered(raw, lambda counts: usage(counts, searches), service_tier=tier)
+
+
+def counted(raw: Any) -> bool:
+    """Whether a usage object counts anything; one that is no object is for `meter` to complain of."""
+    if not isinstance(raw, dict) or raw.get("totalTokenCount") is not None:
+        return True
+    return any(raw.get(name) is not None for name in COUNTS)
 
 
 def usage(raw: Any, searches: int = 0) -> Usage:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 import callmeter
 from callmeter.client.credentials import google, signer_for
-from callmeter.errors import APIConnectionError, AuthenticationError
+from callmeter.errors import APIConnectionError, AuthenticationError, MissingExtraError
 from callmeter.testing import FakeProvider, capture_events
 from callmeter.wire import WireRequest
 
@@ -235,6 +235,19 @@ def test_credentials_given_as_an_object_are_understood(tokens: TokenServer) -> N
             "vertex_ai/m", M, api_base=provider.url, vertex_credentials=account(tokens), vertex_project="p"
         )
         assert provider.requests[0].headers["authorization"] == "Bearer ya29.1"
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_it_does_not_have(tokens: TokenServer) -> None:
+    signer = google.signer({"credentials": json.dumps(account(tokens))})
+    signer._lock.acquire()  # by a thread of the parent, in the middle of a renewal
+    signer._pid = -1
+    assert signer.sign(REQUEST).headers["authorization"] == "Bearer ya29.1"
+
+
+def test_without_google_auth_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.auth", None)
+    with pytest.raises(MissingExtraError, match=r"callmeter\[vertex\]"):
+        google.signer({}).sign(REQUEST)
 
 
 ON_A_MACHINE = """
