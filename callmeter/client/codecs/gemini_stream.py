@@ -60,8 +60,7 @@ class GeminiDecoder:
             candidate = self._candidates.get(wire.index)
             if candidate is None:
                 candidate = self._candidates[wire.index] = Candidate(self._call, wire.index, self._tools)
-            for choice in candidate.add(wire):
-                chunks.append(self._with([choice]))
+            chunks += [self._with([choice]) for choice in candidate.add(wire)]
             if candidate.finished:
                 self.ended = all(other.finished for other in self._candidates.values())
         if answer.prompt_feedback is not None and not self._candidates and answer.prompt_feedback.get("blockReason"):
