@@ -103,13 +103,15 @@ class Function(Shape, kw_only=True):
 class ToolCall(Shape, kw_only=True):
     """A tool the model wants called. `index` is there in deltas only; fragments belong together by it."""
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"index", "custom"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"index", "custom", "provider_specific_fields"})
 
     id: str | None = None
     type: str | None = "function"
     function: Function | None = None
     custom: Any = None
     index: int | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+    """`thought_signature`: what Gemini wants back with the call on the next turn."""
 
 
 class Message(Shape, kw_only=True):

@@ -3,7 +3,7 @@
 A case is a folder `tests/golden/<codec>/<case>/`:
 
     call.json         what was asked: `model`, `provider`, `messages`, and optionally `params`, `extra`, `stream`,
-                      `api_base`, `api_key`, `quirks`, `headers` (a call's) and `deployment_headers`
+                      `api_base`, `api_key`, `quirks`, `variables`, `headers` (a call's) and `deployment_headers`
     request.json      the body the codec must send (compared as JSON)
     response.json     the answer's bytes, for a plain call; or
     stream.txt        the body's bytes, for a streamed one
@@ -106,6 +106,7 @@ def load(path: Path) -> Case:
         api_key=Secret(asked["api_key"]) if "api_key" in asked else None,
         headers=asked.get("deployment_headers", {}),
         quirks=asked.get("quirks", {}),
+        variables=asked.get("variables", {}),
     )
     body = path / ("stream.txt" if streamed else "response.json")
     expected = {name: _json(path / f"{name}.json") for name in ("request", "chunks", "completion", "usage", "error")}

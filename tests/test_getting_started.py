@@ -5,11 +5,16 @@ The address comes from each provider's own environment variable, or stands in th
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
+from google.oauth2.credentials import Credentials
 
 import callmeter
+from callmeter.client import resolve
+from callmeter.client.credentials.google import GoogleSigner
+from callmeter.client.providers import BY_NAME
 from callmeter.testing import FakeProvider
 
 ANSWER = "I'm fine, thank you. How can I help you today?"
@@ -74,6 +79,37 @@ response = completion(
   REST
 )
 """
+
+VERTEX = {
+    "plain": """
+from callmeter import completion
+import os
+
+# auth: run 'gcloud auth application-default'
+os.environ["VERTEXAI_PROJECT"] = "hardy-device-386718"
+os.environ["VERTEXAI_LOCATION"] = "us-central1"
+
+response = completion(
+  model="vertex_ai/gemini-1.5-pro",
+  messages=[{ "content": "Hello, how are you?","role": "user"}]
+)
+""",
+    "streamed": """
+from callmeter import completion
+import os
+
+# auth: run 'gcloud auth application-default'
+os.environ["VERTEX_PROJECT"] = "hardy-device-386718"
+os.environ["VERTEX_LOCATION"] = "us-central1"
+
+response = completion(
+  model="vertex_ai/gemini-1.5-pro",
+  messages=[{ "content": "Hello, how are you?","role": "user"}],
+  stream=True,
+)
+""",
+}
+"""The tab of Vertex AI, which spells its variables in two ways."""
 
 EXCEPTIONS = """
 import os
@@ -159,6 +195,27 @@ def test_a_tab_in_openais_format(
     body = json.loads(heard.body)
     assert body["model"] == model.partition("/")[2]
     assert body["messages"] == [{"content": "Hello, how are you?", "role": "user"}]
+
+
+@pytest.mark.parametrize("form", VERTEX)
+def test_the_tab_of_vertex_ai(form: str, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in BY_NAME["vertex_ai"].environment:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("VERTEXAI_API_BASE", provider.url)
+    signed_in = GoogleSigner("")
+    signed_in._credentials = Credentials(token="ya29.signed-in", expiry=datetime(2999, 1, 1))  # noqa: DTZ001
+    monkeypatch.setattr(resolve, "signer_for", lambda module, variables: {"google": signed_in}[module])
+    response = run(VERTEX[form], provider)["response"]
+    if form == "streamed":
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in response)
+    else:
+        assert response.choices[0].message.content == response["choices"][0]["message"]["content"]
+    heard = provider.requests[-1]
+    method = "generateContent" if form == "plain" else "streamGenerateContent?alt=sse"
+    project = "/v1/projects/hardy-device-386718/locations/us-central1"
+    assert heard.path == f"{project}/publishers/google/models/gemini-1.5-pro:{method}"
+    assert heard.headers["authorization"] == "Bearer ya29.signed-in"
+    assert json.loads(heard.body) == {"contents": [{"role": "user", "parts": [{"text": "Hello, how are you?"}]}]}
 
 
 @pytest.mark.parametrize("name", PLAIN)

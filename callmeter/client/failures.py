@@ -33,6 +33,7 @@ CLASSES: Mapping[int, type[APIError]] = {
     424: errors.InternalServerError,  # Bedrock's ModelErrorException
     429: errors.RateLimitError,
     498: errors.ServiceUnavailableError,  # Groq: no flex capacity
+    499: errors.APIConnectionError,  # Google: cancelled before the answer was there
     500: errors.InternalServerError,
     502: errors.BadGatewayError,
     503: errors.ServiceUnavailableError,

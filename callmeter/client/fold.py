@@ -189,7 +189,7 @@ class _ChoiceFold:
 class _CallFold:
     """One tool call's fragments: the id, type and name come once, the arguments in pieces."""
 
-    __slots__ = ("arguments", "custom", "id", "name", "type")
+    __slots__ = ("arguments", "custom", "id", "name", "notes", "type")
 
     def __init__(self) -> None:
         self.id: str | None = None
@@ -197,10 +197,13 @@ class _CallFold:
         self.name: str | None = None
         self.arguments: list[str] = []
         self.custom: dict[str, Any] | None = None
+        self.notes: dict[str, Any] | None = None
 
     def add(self, call: ToolCall) -> list[str]:
         """A fragment. Returns what it adds to the output."""
         self.id, self.type = call.id or self.id, call.type or self.type
+        if call.provider_specific_fields:
+            self.notes = (self.notes or {}) | call.provider_specific_fields
         wrote: list[str] = []
         if call.function is not None:
             if call.function.name:
@@ -219,7 +222,10 @@ class _CallFold:
     def call(self) -> ToolCall:
         """The call so far."""
         function = Function(name=self.name, arguments="".join(self.arguments)) if self.custom is None else None
-        return ToolCall(id=self.id, type=self.type or "function", function=function, custom=self.custom)
+        kind = self.type or "function"
+        return ToolCall(
+            id=self.id, type=kind, function=function, custom=self.custom, provider_specific_fields=self.notes
+        )
 
 
 def _says_more(delta: Delta) -> bool:
@@ -277,7 +283,8 @@ def _joined_audio(before: dict[str, Any], more: Any) -> dict[str, Any]:
     if not isinstance(more, dict):
         return before
     pieces = {name: (before.get(name) or "") + more[name] for name in ("data", "transcript") if more.get(name)}
-    return before | {name: value for name, value in more.items() if value is not None} | pieces
+    # A piece that is empty adds nothing, and takes nothing away.
+    return before | {name: value for name, value in more.items() if value not in (None, "")} | pieces
 
 
 def _copied(value: Any) -> Any:

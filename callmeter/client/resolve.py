@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from callmeter.client.credentials import signer_for
 from callmeter.client.providers import BY_NAME, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
@@ -125,7 +127,7 @@ def _deployment(
     return Deployment(
         provider=row.name,
         model=model,
-        codec=row.codec,
+        codec=row.wire_of(model) if row.wires else row.codec,
         api_base=base,
         api_key=key,
         headers=_headers(row, environ),
@@ -148,10 +150,15 @@ def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, st
     found: dict[str, str] = {}
     for name, variable in row.variables.items():
         said = next((given[keyword] for keyword in variable.keywords if given.get(keyword) is not None), None)
-        value = str(said) if said is not None else _first(environ, variable.env) or variable.default
+        value = _text(said) if said is not None else _first(environ, variable.env) or variable.default
         if value:
             found[name] = value
     return found
+
+
+def _text(said: Any) -> str:
+    """An argument as text: credentials may be given as the object that their file holds."""
+    return msgspec.json.encode(said).decode() if isinstance(said, Mapping) else str(said)
 
 
 def _own_address(row: Provider, variables: Mapping[str, str], model: str) -> str:
@@ -162,8 +169,9 @@ def _own_address(row: Provider, variables: Mapping[str, str], model: str) -> str
             llm_provider=row.name,
             model=model,
         )
+    address = row.places.get(variables.get("location", ""), row.base_url) if row.places else row.base_url
     try:
-        return row.base_url.format_map({"model": model, **variables}) if "{" in row.base_url else row.base_url
+        return address.format_map({"model": model, **variables}) if "{" in address else address
     except KeyError as error:
         name = error.args[0]
         variable = row.variables[name]
@@ -217,7 +225,7 @@ def get_supported_openai_params(
     from callmeter.pricing import default_book
 
     try:
-        row, _ = provider_of(model, custom_llm_provider, default_book().owner)
+        row, name = provider_of(model, custom_llm_provider, default_book().owner)
     except BadRequestError:
         return None
-    return sorted(load(row.codec).supported)
+    return sorted(load(row.wire_of(name)).supported)

@@ -1,7 +1,7 @@
-"""Three providers' answers, made from a request by pure functions: OpenAI chat, Anthropic Messages, Ollama chat.
+"""Providers' answers, made from a request by pure functions: OpenAI chat, Anthropic Messages, Gemini, Ollama chat.
 
 Shapes as documented: https://platform.openai.com/docs/api-reference/chat, https://docs.anthropic.com/en/api/messages,
-https://github.com/ollama/ollama/blob/main/docs/api.md
+https://github.com/ollama/ollama/blob/main/docs/api.md; Gemini's are in `wires_gemini`.
 """
 
 from functools import lru_cache
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from callmeter.testing import wires_gemini
 from callmeter.testing.scripts import Answer, Heard, Tokens, ToolUse, Wish
 
 NUMBER = b"@" * 16
@@ -60,7 +61,7 @@ _messages = msgspec.json.Decoder(list[_Message])
 _wish = msgspec.json.Decoder(Wish)
 
 
-class _Order(Struct, frozen=True):
+class Order(Struct, frozen=True):
     """All that an answer depends on."""
 
     wire: str
@@ -79,7 +80,7 @@ def wire_of(path: str) -> str:
     for tail, wire in (("/chat/completions", "openai"), ("/messages", "anthropic"), ("/api/chat", "ollama")):
         if path.partition("?")[0].endswith(tail):
             return wire
-    return ""
+    return wires_gemini.wire_of_method(path)
 
 
 def answer_to(heard: Heard) -> tuple[Answer, Wish]:
@@ -88,7 +89,7 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
     if not wire or heard.method != "POST":
         return failure(wire or "openai", 404, f"no route {heard.method} {heard.path}"), Wish()
     try:
-        body = _body.decode(heard.body)
+        body = _body.decode(wires_gemini.as_openai(heard.path, heard.body))
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)
     except msgspec.MsgspecError as error:
@@ -104,6 +105,8 @@ def failure(wire: str, status: int, message: str = "", model: str = "") -> Answe
     if wire == "anthropic":
         kind = _ANTHROPIC_ERRORS.get(status, "api_error")
         shown: Any = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_" + _ID}
+    elif wire == "gemini":
+        shown = wires_gemini.failure_body(status, message)
     elif wire == "ollama":
         shown = {"error": message}
     else:
@@ -132,7 +135,7 @@ _OPENAI_ERRORS = {
 }
 
 
-def _order(wire: str, body: _Body, wish: Wish) -> _Order:
+def _order(wire: str, body: _Body, wish: Wish) -> Order:
     tools = _tools(body) if wish.tool_calls is None else wish.tool_calls
     text = wish.text if wish.text is not None else ("" if tools else _TEXT)
     words = text.split(" ") if text else []
@@ -147,7 +150,7 @@ def _order(wire: str, body: _Body, wish: Wish) -> _Order:
         cache_write_1h_tokens=wish.cache_write_1h_tokens,
         reasoning_tokens=wish.reasoning_tokens,
     )
-    return _Order(
+    return Order(
         wire=wire,
         model=body.model,
         # Ollama streams unless told not to.
@@ -184,7 +187,7 @@ def _cut(words: list[str], pieces: int | None) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _rendered(order: _Order) -> Answer:
+def _rendered(order: Order) -> Answer:
     plain, streamed, content_type = _WIRES[order.wire]
     if order.stream:
         lead, pieces = streamed(order)
@@ -201,7 +204,7 @@ def _rendered(order: _Order) -> Answer:
     )
 
 
-def _openai_usage(order: _Order) -> dict[str, Any]:
+def _openai_usage(order: Order) -> dict[str, Any]:
     tokens = order.tokens
     return {
         "prompt_tokens": tokens.prompt_tokens,
@@ -217,7 +220,7 @@ def _openai_usage(order: _Order) -> dict[str, Any]:
     }
 
 
-def _openai(order: _Order) -> dict[str, Any]:
+def _openai(order: Order) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "".join(order.words) or None, "refusal": None}
     if order.tools:
         message["tool_calls"] = [
@@ -239,7 +242,7 @@ def _openai(order: _Order) -> dict[str, Any]:
     return whole
 
 
-def _openai_stream(order: _Order) -> tuple[int, list[bytes]]:
+def _openai_stream(order: Order) -> tuple[int, list[bytes]]:
     head: dict[str, Any] = {
         "id": "chatcmpl-" + _ID,
         "object": "chat.completion.chunk",
@@ -280,7 +283,7 @@ def _halves(text: str) -> tuple[str, str]:
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 
 
-def _anthropic_usage(order: _Order) -> dict[str, Any]:
+def _anthropic_usage(order: Order) -> dict[str, Any]:
     tokens = order.tokens
     written = tokens.cache_write_tokens + tokens.cache_write_1h_tokens
     usage: dict[str, Any] = {
@@ -300,7 +303,7 @@ def _anthropic_usage(order: _Order) -> dict[str, Any]:
     return usage
 
 
-def _anthropic(order: _Order) -> dict[str, Any]:
+def _anthropic(order: Order) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
     if order.words:
         content.append({"type": "text", "text": "".join(order.words)})
@@ -322,7 +325,7 @@ def _anthropic(order: _Order) -> dict[str, Any]:
     return whole
 
 
-def _anthropic_stream(order: _Order) -> tuple[int, list[bytes]]:
+def _anthropic_stream(order: Order) -> tuple[int, list[bytes]]:
     whole = _anthropic(order)
     stop_reason = whole["stop_reason"]
     usage = _anthropic_usage(order)
@@ -354,7 +357,7 @@ def _anthropic_stream(order: _Order) -> tuple[int, list[bytes]]:
     return 3, pieces
 
 
-def _ollama_end(order: _Order) -> dict[str, Any]:
+def _ollama_end(order: Order) -> dict[str, Any]:
     end: dict[str, Any] = {"done": True, "done_reason": order.finish, "total_duration": 1_000, "load_duration": 10}
     if order.reports:
         # Ollama leaves a count of zero out.
@@ -369,14 +372,14 @@ def _ollama_tool(at: int, tool: ToolUse) -> dict[str, Any]:
     return {"id": f"call_{_ID}{at}", "function": {"index": at, "name": tool.name, "arguments": arguments}}
 
 
-def _ollama(order: _Order) -> dict[str, Any]:
+def _ollama(order: Order) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "".join(order.words)}
     if order.tools:
         message["tool_calls"] = [_ollama_tool(at, tool) for at, tool in enumerate(order.tools)]
     return {"model": order.model, "created_at": _CREATED_AT, "message": message, **_ollama_end(order)}
 
 
-def _ollama_stream(order: _Order) -> tuple[int, list[bytes]]:
+def _ollama_stream(order: Order) -> tuple[int, list[bytes]]:
     head: dict[str, Any] = {"model": order.model, "created_at": _CREATED_AT}
 
     def line(message: dict[str, Any], end: dict[str, Any]) -> bytes:
@@ -391,5 +394,10 @@ def _ollama_stream(order: _Order) -> tuple[int, list[bytes]]:
 _WIRES = {
     "openai": (_openai, _openai_stream, "text/event-stream; charset=utf-8"),
     "anthropic": (_anthropic, _anthropic_stream, "text/event-stream; charset=utf-8"),
+    "gemini": (
+        lambda order: wires_gemini.whole(order, _ID),
+        lambda order: wires_gemini.streamed(order, _ID),
+        "text/event-stream",
+    ),
     "ollama": (_ollama, _ollama_stream, "application/x-ndjson"),
 }

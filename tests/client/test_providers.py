@@ -18,7 +18,7 @@ from callmeter.types import Call
 
 M = [{"role": "user", "content": "Hi"}]
 
-PENDING = {"anthropic_vertex", "azure", "azure_ai", "bedrock", "cohere", "gemini", "sagemaker", "voyage", "watsonx"}
+PENDING = {"azure", "azure_ai", "bedrock", "cohere", "sagemaker", "voyage", "watsonx"}
 """Wires that rows name and that are not written yet."""
 
 SHAPED = [row for row in PROVIDERS if row.codec == "openai_chat" and "chat" in row.serves]
@@ -94,6 +94,31 @@ def test_what_an_address_takes_comes_from_arguments_the_environment_or_the_defau
     made = deployment(row, "m", environ=key | {"AWS_REGION": "eu-west-1"}, given=given)
     assert "us-west-2" in made.api_base
     assert made.region == "us-west-2"
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("", "us-central1-aiplatform.googleapis.com"),
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+    ],
+)
+def test_a_location_has_its_own_host(location: str, host: str) -> None:
+    given = {"vertex_project": "p"} | ({"vertex_location": location} if location else {})
+    made = deployment(BY_NAME["vertex_ai"], "m", environ={}, given=given, api_key="ya29.x")
+    assert made.api_base == f"https://{host}/v1/projects/p/locations/{location or 'us-central1'}"
+    assert made.region == (location or "us-central1")
+
+
+def test_a_model_of_another_maker_is_spoken_to_in_its_makers_wire() -> None:
+    row, given = BY_NAME["vertex_ai"], {"vertex_project": "p"}
+    claude = deployment(row, "claude-sonnet-4-5@20250929", environ={}, given=given, api_key="ya29.x")
+    assert (claude.provider, claude.codec) == ("vertex_ai", "anthropic_vertex")
+    assert deployment(row, "gemini-2.5-pro", environ={}, given=given, api_key="ya29.x").codec == "gemini"
+    assert "seed" not in (callmeter.get_supported_openai_params("vertex_ai/claude-sonnet-4-5") or ())
+    assert "seed" in (callmeter.get_supported_openai_params("vertex_ai/gemini-2.5-pro") or ())
 
 
 def test_an_address_that_lacks_a_part_says_which_and_where_to_set_it() -> None:

@@ -130,6 +130,38 @@ def test_the_ollama_sdk_reads_its_answers(provider: FakeProvider) -> None:
         client.chat("llama3.2", messages=MESSAGES)
 
 
+def test_google_s_sdk_reads_its_answers(provider: FakeProvider) -> None:
+    genai = pytest.importorskip("google.genai")
+    options = genai.types.HttpOptions(
+        base_url=provider.url, headers={"x-fake": json.dumps(WISH | {"reasoning_tokens": 4})}
+    )
+    with genai.Client(api_key="AIza-fake", http_options=options) as client:
+        plain = client.models.generate_content(model="gemini-2.5-flash", contents="Hi")
+        streamed = list(client.models.generate_content_stream(model="gemini-2.5-flash", contents="Hi"))
+    for answer in (plain, streamed[-1]):
+        usage = answer.usage_metadata
+        assert (usage.prompt_token_count, usage.cached_content_token_count, usage.thoughts_token_count) == (
+            1000,
+            300,
+            4,
+        )
+        assert (usage.candidates_token_count, usage.total_token_count) == (40, 1044)
+        assert answer.candidates[0].finish_reason == genai.types.FinishReason.STOP
+    assert plain.text == "".join(part.text for part in streamed)
+    assert provider.counts.calls_by_model["gemini", "gemini-2.5-flash"] == 2
+    function = genai.types.FunctionDeclaration(name="get_weather", parameters_json_schema=PARAMETERS)
+    tools = [genai.types.Tool(function_declarations=[function])]
+    with genai.Client(api_key="AIza-fake", http_options=genai.types.HttpOptions(base_url=provider.url)) as client:
+        called = client.models.generate_content(
+            model="gemini-2.5-flash", contents="Hi", config=genai.types.GenerateContentConfig(tools=tools)
+        )
+        provider.answer(429)
+        with pytest.raises(genai.errors.ClientError) as caught:
+            client.models.generate_content(model="gemini-2.5-flash", contents="Hi")
+    assert called.function_calls[0].args == {"city": "fake"}
+    assert (caught.value.code, caught.value.status) == (429, "RESOURCE_EXHAUSTED")
+
+
 # What it can be told
 
 

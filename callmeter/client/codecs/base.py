@@ -43,8 +43,10 @@ class Answer(NamedTuple):
 class StreamDecoder(Protocol):
     """Folds one stream's frames into chunks. One instance a stream; no I/O."""
 
-    meter: Meter
-    """The last word on usage so far (cumulative counts replace, they are never summed)."""
+    @property
+    def meter(self) -> Meter:
+        """The last word on usage so far (cumulative counts replace, they are never summed)."""
+        ...
 
     ended: bool
     """True once the wire's own end was seen: `[DONE]`, `message_stop`, `"done": true`."""

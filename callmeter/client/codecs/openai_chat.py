@@ -164,6 +164,8 @@ def _message(message: Any, position: int, refused: frozenset[str]) -> JSON:
         plain = {key: value for key, value in plain.items() if key not in refused}
     if "cache_control" in refused and isinstance(plain.get("content"), list):
         plain = {**plain, "content": [_without_cache_control(part) for part in plain["content"]]}
+    if "provider_specific_fields" in refused and plain.get("tool_calls"):
+        plain = {**plain, "tool_calls": [_without_notes(call) for call in plain["tool_calls"]]}
     audio = plain.get("audio")
     if isinstance(audio, dict) and "data" in audio:
         # An answer's audio is sent back by its id. Source: https://platform.openai.com/docs/guides/audio
@@ -175,6 +177,12 @@ def _without_cache_control(part: Any) -> Any:
     if isinstance(part, dict) and "cache_control" in part:
         return {key: value for key, value in part.items() if key != "cache_control"}
     return part
+
+
+def _without_notes(call: Any) -> Any:
+    """A tool call without what only the provider that made it can read, such as Gemini's signature."""
+    noted = as_dict(call, "A tool call")
+    return {key: value for key, value in noted.items() if key not in ("provider_specific_fields", "extra_content")}
 
 
 def _headers(call: Call, deployment: Deployment) -> dict[str, str]:

@@ -29,6 +29,10 @@ class Provider(Struct, frozen=True):
     """The wire of chat: a module of `callmeter.client.codecs`."""
     base_url: str = ""
     """Without the endpoint's own path. `{name}` is filled from `variables`; empty: every caller has their own."""
+    places: Mapping[str, str] = {}
+    """Other addresses, by the `location` they serve."""
+    wires: Mapping[str, str] = {}
+    """Other wires of chat, by the beginning of the model's name."""
     key_env: tuple[str, ...] = ()
     """Environment variables that may hold the key, best first."""
     base_env: tuple[str, ...] = ()
@@ -51,6 +55,10 @@ class Provider(Struct, frozen=True):
     """Every environment variable that has a say; follows from the above."""
     keywords: tuple[str, ...] = ()
     """Every argument of `completion()` that does; follows from the above."""
+
+    def wire_of(self, model: str) -> str:
+        """The wire that a model is spoken to in."""
+        return next((wire for start, wire in self.wires.items() if model.startswith(start)), self.codec)
 
     def __post_init__(self) -> None:
         variables = self.variables.values()

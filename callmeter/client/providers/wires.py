@@ -21,6 +21,13 @@ GOOGLE = {
 
 VERTEX_URL = "https://{location}-aiplatform.googleapis.com/v1/projects/{project}/locations/{location}"
 
+VERTEX_PLACES = {
+    "global": "https://aiplatform.googleapis.com/v1/projects/{project}/locations/global",
+    "us": "https://aiplatform.us.rep.googleapis.com/v1/projects/{project}/locations/us",
+    "eu": "https://aiplatform.eu.rep.googleapis.com/v1/projects/{project}/locations/eu",
+}
+"""Locations that are no single region. Source: google-genai, `_api_client.py`"""
+
 AWS = {
     "region": Variable(
         env=("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -126,6 +133,7 @@ ROWS = (
         aliases=("google", "google_ai_studio"),
         serves=("chat", "embedding", "image_generation"),
         docs="https://ai.google.dev/api/generate-content",
+        verified="sdk",
     ),
     Provider(
         "huggingface",
@@ -167,7 +175,9 @@ ROWS = (
         "vertex_ai",
         display="Google Vertex AI",
         codec="gemini",
+        wires={"claude": "anthropic_vertex"},
         base_url=VERTEX_URL,
+        places=VERTEX_PLACES,
         base_env=("VERTEXAI_API_BASE",),
         needs_key=False,
         aliases=("google-vertex", "vertex", "vertexai"),
@@ -175,18 +185,21 @@ ROWS = (
         variables=GOOGLE,
         signer="google",
         docs="https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
+        verified="sdk",
     ),
     Provider(
         "vertex_anthropic",
         display="Anthropic on Vertex AI",
         codec="anthropic_vertex",
         base_url=VERTEX_URL,
+        places=VERTEX_PLACES,
         base_env=("VERTEXAI_API_BASE",),
         needs_key=False,
         aliases=("google-vertex-anthropic", "vertexaianthropic"),
         variables=GOOGLE,
         signer="google",
         docs="https://docs.anthropic.com/en/api/claude-on-vertex-ai",
+        verified="sdk",
     ),
     Provider(
         "voyage",

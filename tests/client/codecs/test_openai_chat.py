@@ -396,3 +396,15 @@ def test_frames_after_the_end_are_not_read() -> None:
     late: Sequence[Any] = decoder.chunks(Frame(b"garbage"))
     assert not late
     assert not decoder.finish()
+
+
+def test_notes_on_tool_calls_stay_with_the_provider_that_made_them() -> None:
+    signed = ToolCall(
+        id="c1", function=Function(name="f", arguments="{}"), provider_specific_fields={"thought_signature": "s"}
+    )
+    plain = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    google = {**plain, "extra_content": {"google": {"thought_signature": "s"}}}
+    messages = [Message(tool_calls=[signed]), {"role": "assistant", "tool_calls": [signed, google]}]
+    call = Call(id="c", operation="chat", model="m", messages=messages)
+    sent = json.loads(CODEC.request(call, Deployment(provider="o", model="m", codec="openai_chat", api_base="h")).body)
+    assert [message["tool_calls"] for message in sent["messages"]] == [[plain], [plain, plain]]
