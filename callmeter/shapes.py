@@ -295,3 +295,28 @@ class Chunk(Shape, kw_only=True, dict=True):
     service_tier: str | None = None
     citations: list[Any] | None = None
     provider_specific_fields: dict[str, Any] | None = None
+
+
+class TextChoice(Shape, kw_only=True):
+    """One of a text completion's answers, or a piece of one."""
+
+    finish_reason: str | None = None
+    index: int = 0
+    text: str = ""
+    logprobs: Any = None
+
+
+class TextCompletion(Shape, kw_only=True, dict=True):
+    """A text completion, whole or a piece of a streamed one (`TextCompletionResponse` to existing code)."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"system_fingerprint"})
+
+    id: str = ""
+    created: int = 0
+    model: str | None = None
+    object: str = "text_completion"
+    choices: list[TextChoice] = []
+    usage: CompletionUsage | None = None
+    system_fingerprint: str | None = None
+
+    __getattr__ = Completion.__getattr__

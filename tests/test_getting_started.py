@@ -111,6 +111,24 @@ response = completion(
 }
 """The tab of Vertex AI, which spells its variables in two ways."""
 
+
+AZURE = """
+from callmeter import completion
+import os
+
+## set ENV variables
+os.environ["AZURE_API_KEY"] = "az-key"
+os.environ["AZURE_API_BASE"] = "ENDPOINT"
+os.environ["AZURE_API_VERSION"] = "2025-01-01"
+
+# azure call
+response = completion(
+  "azure/<your_deployment_name>",
+  messages = [{ "content": "Hello, how are you?","role": "user"}],
+  STREAM
+)
+"""
+
 EXCEPTIONS = """
 import os
 from openai import OpenAIError
@@ -216,6 +234,27 @@ def test_the_tab_of_vertex_ai(form: str, provider: FakeProvider, monkeypatch: py
     assert heard.path == f"{project}/publishers/google/models/gemini-1.5-pro:{method}"
     assert heard.headers["authorization"] == "Bearer ya29.signed-in"
     assert json.loads(heard.body) == {"contents": [{"role": "user", "parts": [{"text": "Hello, how are you?"}]}]}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("version", ["", "2025-04-01-preview"], ids=["as pasted", "with a version"])
+def test_the_azure_tab(version: str, stream: bool, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AZURE_API_KEY", "AZURE_API_BASE", "AZURE_API_VERSION", "OPENAI_API_VERSION"):
+        monkeypatch.setenv(name, "")
+    snippet = AZURE.replace("ENDPOINT", provider.url).replace("2025-01-01", version)
+    scope: dict[str, Any] = {}
+    exec(compile(snippet.replace("STREAM", f"stream={stream}"), "snippet", "exec"), scope)
+    response = scope["response"]
+    if stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in response)
+    else:
+        assert response.choices[0].message.content
+    heard = provider.requests[-1]
+    path = "/openai/deployments/%3Cyour_deployment_name%3E/chat/completions?api-version="
+    assert heard.path == path + (version or "2024-10-21")
+    assert heard.headers["api-key"] == "az-key"
+    assert "authorization" not in heard.headers
+    assert json.loads(heard.body)["messages"] == [{"content": "Hello, how are you?", "role": "user"}]
 
 
 @pytest.mark.parametrize("name", PLAIN)

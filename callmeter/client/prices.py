@@ -37,8 +37,12 @@ def base_model_of(given: Mapping[str, Any]) -> str:
     return named or ""
 
 
-def cost_of(book: PriceBook, where: Deployment, usage: Usage, *, at_ns: int, service_tier: str | None) -> Cost:
+def cost_of(
+    book: PriceBook, where: Deployment, usage: Usage, *, at_ns: int, service_tier: str | None, served: str = ""
+) -> Cost:
     """What the usage cost at this deployment.
+
+    `served` is the model that the answer names, where the deployment's own name is one of the caller's (Azure).
 
     An address that is not its provider's has the prices of the provider that the table knows there. A server on this
     machine is taken for a proxy to the provider or a double of it; any other may be anybody's, and a private server is
@@ -47,7 +51,7 @@ def cost_of(book: PriceBook, where: Deployment, usage: Usage, *, at_ns: int, ser
     region = where.region or None
     if where.own_price is not None:
         return book.price_as(where.own_price, usage, at=at_ns, service_tier=service_tier, region=region)
-    model: str = where.model
+    model: str = served or where.model
     provider = _billed_by(book, where)
     if where.base_model:
         model, provider = where.base_model, _offering(book, where.base_model, where.provider)

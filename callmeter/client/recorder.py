@@ -203,7 +203,8 @@ class Recorder:
             return None, "none", Cost(status="invalid_usage", reason=meter.problem, reported=meter.reported)
         if whole and meter.usage is not None:
             usage = self._timed(meter.usage)
-            return usage, "provider", self._price(usage, meter)
+            billed = usage if meter.billed is None else self._timed(meter.billed)
+            return usage, "provider", self._price(billed, meter)
         call, learned = self._asked(), self._learned()
         counted = counted_usage(call, seen.output_chars, seen.output_bytes, meter.usage)
         found = calibrated(call, counted, learned, seen.output_bytes, len(self._body), meter.usage)
@@ -314,6 +315,7 @@ class Recorder:
             usage,
             at_ns=self.facts.at_ns,
             service_tier=meter.service_tier or target.call.params.get("service_tier"),
+            served=meter.model,
         )
         return cost if meter.reported is None else msgspec.structs.replace(cost, reported=meter.reported)
 

@@ -105,7 +105,8 @@ def _deployment(
     """The deployment as it follows from what stood in the row's environment variables and keywords."""
     row = BY_NAME[provider]
     environ = {name: value for name, value in zip(row.environment, known, strict=True) if value}
-    variables = _variables(row, dict(zip(row.keywords, said, strict=True)), environ) if row.variables else {}
+    given = dict(zip(row.keywords, said, strict=True))
+    variables = _variables(row, given, environ) if row.variables else {}
     base = api_base or _first(environ, row.base_env) or _own_address(row, variables, model)
     if row.codec == "ollama":
         from callmeter.client.codecs.ollama import normalise_host
@@ -115,7 +116,8 @@ def _deployment(
         raise BadRequestError(
             f"api_base {base!r} is no address; it looks like 'https://host/v1'", llm_provider=row.name, model=model
         )
-    if key is None and not (bind_keys and api_base and _origin(api_base) != _origin(row.base_url)):
+    elsewhere = bind_keys and api_base and _origin(api_base) != _origin(row.base_url)
+    if key is None and not elsewhere and not _credentials_given(row, given):
         found = _first(environ, row.key_env)
         key = Secret(found) if found else None
     if key is None and row.needs_key:
@@ -145,13 +147,17 @@ _remembered = lru_cache(1024)(_deployment)
 """Most calls go where others went before, and nothing of a deployment ever changes."""
 
 
-def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a row's variables: arguments, then the environment, then the row's own default."""
-    found: dict[str, str] = {}
+def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of a row's variables: arguments, then the environment, then the row's own default.
+
+    All are strings but the functions that hand out tokens, which are secret.
+    """
+    found: dict[str, Any] = {}
     for name, variable in row.variables.items():
         said = next((given[keyword] for keyword in variable.keywords if given.get(keyword) is not None), None)
-        value = _text(said) if said is not None else _first(environ, variable.env) or variable.default
-        if value:
+        if callable(said):
+            found[name] = said
+        elif value := _text(said) if said is not None else _first(environ, variable.env) or variable.default:
             found[name] = value
     return found
 
@@ -161,7 +167,13 @@ def _text(said: Any) -> str:
     return msgspec.json.encode(said).decode() if isinstance(said, Mapping) else str(said)
 
 
-def _own_address(row: Provider, variables: Mapping[str, str], model: str) -> str:
+def _credentials_given(row: Provider, given: Mapping[str, Any]) -> bool:
+    """Whether the caller passed credentials other than a key: they win over a key from the environment."""
+    secret = (keyword for variable in row.variables.values() if variable.secret for keyword in variable.keywords)
+    return any(given.get(keyword) for keyword in secret)
+
+
+def _own_address(row: Provider, variables: Mapping[str, Any], model: str) -> str:
     """The row's address with its variables filled in. Raises `BadRequestError` naming one that nobody set."""
     if not row.base_url:
         raise BadRequestError(

@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from callmeter.testing import wires_azure as azure
+from callmeter.testing import wires_cohere as cohere
 from callmeter.testing import wires_gemini
+from callmeter.testing import wires_text as text
 from callmeter.testing.scripts import Answer, Heard, Tokens, ToolUse, Wish
 
 NUMBER = b"@" * 16
@@ -50,6 +53,7 @@ class _Body(Struct):
     model: str = ""
     stream: bool | None = None
     messages: Raw = Raw(b"[]")
+    prompt: Raw = Raw(b"")
     tools: list[_Tool] = []
     stream_options: _Options | None = None
     options: dict[str, Any] = {}
@@ -75,10 +79,22 @@ class Order(Struct, frozen=True):
     reports: bool
 
 
+_TAILS = (
+    ("/chat/completions", "openai"),
+    ("/completions", "text"),
+    ("/messages", "anthropic"),
+    ("/api/chat", "ollama"),
+    ("/v2/chat", "cohere"),
+)
+
+
 def wire_of(path: str) -> str:
     """The wire format spoken at a path, or empty."""
-    for tail, wire in (("/chat/completions", "openai"), ("/messages", "anthropic"), ("/api/chat", "ollama")):
-        if path.partition("?")[0].endswith(tail):
+    where = path.partition("?")[0]
+    if "/openai/deployments/" in where and where.endswith("/chat/completions"):
+        return "azure"
+    for tail, wire in _TAILS:
+        if where.endswith(tail):
             return wire
     return wires_gemini.wire_of_method(path)
 
@@ -109,6 +125,8 @@ def failure(wire: str, status: int, message: str = "", model: str = "") -> Answe
         shown = wires_gemini.failure_body(status, message)
     elif wire == "ollama":
         shown = {"error": message}
+    elif wire == "cohere":
+        shown = {"id": _ID, "message": message}
     else:
         kind, code = _OPENAI_ERRORS.get(status, ("server_error", None))
         shown = {"error": {"message": message, "type": kind, "param": None, "code": code}}
@@ -143,7 +161,9 @@ def _order(wire: str, body: _Body, wish: Wish) -> Order:
         words = list(islice(cycle(words), wish.completion_tokens))
     written = len(words) + sum(2 + len(tool.arguments) // 4 for tool in tools)
     tokens = Tokens(
-        prompt_tokens=-(-len(bytes(body.messages)) // 4) if wish.prompt_tokens is None else wish.prompt_tokens,
+        prompt_tokens=-(-len(bytes(body.prompt or body.messages)) // 4)
+        if wish.prompt_tokens is None
+        else wish.prompt_tokens,
         completion_tokens=written if wish.completion_tokens is None else wish.completion_tokens,
         cached_tokens=wish.cached_tokens,
         cache_write_tokens=wish.cache_write_tokens,
@@ -393,6 +413,8 @@ def _ollama_stream(order: Order) -> tuple[int, list[bytes]]:
 
 _WIRES = {
     "openai": (_openai, _openai_stream, "text/event-stream; charset=utf-8"),
+    "azure": (azure.plain(_openai), azure.streamed(_openai_stream), "text/event-stream; charset=utf-8"),
+    "text": (text.plain(_openai), text.streamed(_openai_stream), "text/event-stream; charset=utf-8"),
     "anthropic": (_anthropic, _anthropic_stream, "text/event-stream; charset=utf-8"),
     "gemini": (
         lambda order: wires_gemini.whole(order, _ID),
@@ -400,4 +422,5 @@ _WIRES = {
         "text/event-stream",
     ),
     "ollama": (_ollama, _ollama_stream, "application/x-ndjson"),
+    "cohere": (cohere.plain, cohere.streamed, "text/event-stream"),
 }

@@ -23,6 +23,8 @@ class Meter(Struct, frozen=True, kw_only=True):
     """What the provider said about quantity and money. `usage` is None where it said nothing or nonsense."""
 
     usage: Usage | None = None
+    billed: Usage | None = None
+    """What of it is charged for, where that is less than what was consumed; None: all of it."""
     raw: Any = None
     """The provider's usage object as it came, for audit and re-pricing."""
     problem: str = ""
@@ -31,6 +33,8 @@ class Meter(Struct, frozen=True, kw_only=True):
     """The tier that served the call, where the answer names one."""
     reported: Decimal | None = None
     """The provider's own price, USD."""
+    model: str = ""
+    """The model that answered, where the deployment's name does not tell and the price goes by it."""
 
 
 class Answer(NamedTuple):

@@ -54,10 +54,13 @@ NOT_READ = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _read_wire = msgspec.json.Decoder(_Wire).decode
 
 
-def answer(body: bytes, call: Call, deployment: Deployment) -> Answer:
-    """A whole answer of 200. Raises `APIResponseValidationError`, or the error the answer hides."""
+def answer(body: bytes, call: Call, deployment: Deployment, *, text: bool = False) -> Answer:
+    """A whole answer of 200; `text`: one of legacy completions.
+
+    Raises `APIResponseValidationError`, or the error the answer hides.
+    """
     try:
-        wire = _read_wire(body)
+        wire = _Wire() if text else _read_wire(body)
         raw = msgspec.json.decode(wire.usage) if wire.usage else None
     except NOT_READ:
         wire, raw = _Wire(), None

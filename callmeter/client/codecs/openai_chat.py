@@ -61,11 +61,19 @@ class OpenAIChat:
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as one POST. Raises `BadRequestError` for a message or format that is no JSON object."""
         return WireRequest(
-            url=endpoint(deployment),
-            body=encode_body(_body(call, deployment)),
+            url=self.url(deployment),
+            body=encode_body(self.body(call, deployment)),
             headers=_headers(call, deployment),
             timeouts=call.timeouts,
         )
+
+    def url(self, deployment: Deployment) -> str:
+        """The address of chat at this deployment."""
+        return endpoint(deployment)
+
+    def body(self, call: Call, deployment: Deployment) -> JSON:
+        """The body before it is encoded."""
+        return _body(call, deployment)
 
     def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
         """A whole answer. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""

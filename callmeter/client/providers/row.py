@@ -58,7 +58,8 @@ class Provider(Struct, frozen=True):
 
     def wire_of(self, model: str) -> str:
         """The wire that a model is spoken to in."""
-        return next((wire for start, wire in self.wires.items() if model.startswith(start)), self.codec)
+        name = model.lower()
+        return next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
 
     def __post_init__(self) -> None:
         variables = self.variables.values()

@@ -45,6 +45,13 @@ ENTRA = {
     "client_id": Variable(env=("AZURE_CLIENT_ID",), keywords=("client_id",)),
     "client_secret": Variable(env=("AZURE_CLIENT_SECRET",), keywords=("client_secret",), secret=True),
     "azure_ad_token": Variable(env=("AZURE_AD_TOKEN",), keywords=("azure_ad_token",), secret=True),
+    "azure_ad_token_provider": Variable(keywords=("azure_ad_token_provider",), secret=True),
+    "authority": Variable(env=("AZURE_AUTHORITY_HOST",), keywords=("azure_authority_host",)),
+    "scope": Variable(
+        env=("AZURE_SCOPE",),
+        keywords=("azure_scope",),
+        default="https://cognitiveservices.azure.com/.default",
+    ),
 }
 
 ROWS = (
@@ -77,7 +84,9 @@ ROWS = (
             **ENTRA,
         },
         signer="azure",
+        quirks={"key_header": "api-key"},
         docs="https://learn.microsoft.com/en-us/azure/ai-services/openai/reference",
+        verified="sdk",
     ),
     Provider(
         "azure_ai",
@@ -97,6 +106,8 @@ ROWS = (
             **ENTRA,
         },
         signer="azure",
+        quirks={"key_header": "api-key"},
+        wires={"claude": "azure_anthropic"},
         docs="https://learn.microsoft.com/en-us/rest/api/aifoundry/model-inference/",
     ),
     Provider(
@@ -122,6 +133,7 @@ ROWS = (
         aliases=("cohere_chat",),
         serves=("chat", "embedding", "rerank"),
         docs="https://docs.cohere.com/reference/chat",
+        verified="sdk",
     ),
     Provider(
         "gemini",
