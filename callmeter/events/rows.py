@@ -333,7 +333,7 @@ NESTED = (
 # --- the other tables
 
 
-_NEW_ITEM = [column for column in COST_ITEMS.columns if column.stored.startswith("item.")]
+_NEW_ITEM = [column for column in COST_ITEMS.columns if "item." in column.stored]
 
 ADJUSTMENTS = Table(
     "adjustments",

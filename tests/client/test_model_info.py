@@ -29,7 +29,7 @@ def fresh_book(monkeypatch: pytest.MonkeyPatch) -> PriceBook:
     """Models registered in one test are not known in the next."""
     fresh = PriceBook()
     book.default_book.cache_clear()
-    monkeypatch.setattr(book, "PriceBook", lambda: fresh)
+    monkeypatch.setattr(book, "PriceBook", lambda **_: fresh)
     yield fresh
     monkeypatch.undo()
     book.default_book.cache_clear()

@@ -69,7 +69,8 @@ def streamed(case: Case, body: bytes, *, lost: bool) -> tuple[list[Event], APIEr
     rt = Runtime(clock=FixedClock(wall_ns=NOW_NS), ids=FixedIds(), transport=Wire(answer))
     rt.subscribe(events.append, inline=True)
     provider, model = PRICED[case.deployment.codec]
-    where = msgspec.structs.replace(case.deployment, provider=provider, model=model)
+    # At an address of its own a provider's prices would not hold for another's model.
+    where = msgspec.structs.replace(case.deployment, provider=provider, model=model, api_base="https://provider.test")
     facts = CallFacts(call_id=case.call.id, at_ns=rt.clock.wall_ns(), provider=provider, model=model, stream=True)
     recorder = Recorder(case.call, facts, rt, {})
     plan = Plan(targets=(Target(case.call, where),), max_retries=0)
