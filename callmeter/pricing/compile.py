@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from callmeter.errors import ConfigError
 from callmeter.pricing import authored
 from callmeter.pricing.match import canonical
-from callmeter.pricing.table import Index, Model, Table
+from callmeter.pricing.table import Index, Model, Source, Table
 
 HERE = Path(__file__).parent
 _SOURCE_KEYS = {"id", "kind", "url", "checked", "note", "licence"}
@@ -53,6 +53,8 @@ def table(document: Mapping[str, Any], where: str) -> Table:
         prefixes=tuple(prefix.casefold() for prefix in provider.get("prefixes", ())),
         tiers=dict(provider.get("tiers", {})),
         free=provider.get("free", False),
+        elsewhere=provider.get("elsewhere", "").casefold(),
+        sources={source["id"]: _source(source) for source in document.get("source", ())},
         unpriced_suffixes=tuple(provider.get("unpriced_suffixes", ())),
         names=names,
         models=tuple(models),
@@ -60,11 +62,21 @@ def table(document: Mapping[str, Any], where: str) -> Table:
     return replace(built, hash=_hash(_encode(built)))
 
 
+def _source(entry: Mapping[str, Any]) -> Source:
+    return Source(
+        kind=entry.get("kind", ""),
+        url=entry.get("url", ""),
+        checked=str(entry.get("checked", "")),
+        note=entry.get("note", ""),
+    )
+
+
 def compiled(data: Path = HERE / "data") -> dict[str, bytes]:
     """Every file of `compiled/` by name, from the TOML in a directory. Raises `ConfigError` for what is wrong there."""
     providers: dict[str, str] = {}
     hosts: dict[str, str] = {}
     owners: dict[str, list[str]] = {}
+    made_by: dict[str, list[str]] = {}
     built: dict[str, bytes] = {}
     for path in sorted(data.glob("*.toml")):
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -76,11 +88,14 @@ def compiled(data: Path = HERE / "data") -> dict[str, bytes]:
             _unique(hosts, host, made.provider, path.name)
         for name in made.names:
             owners.setdefault(name, []).append(made.provider)
+            if name.startswith(tuple(about.get("makes", ()))):
+                made_by.setdefault(name, []).append(made.provider)
         built[f"{made.provider}.json"] = _encode(made)
     index = Index(
         providers=providers,
         hosts=hosts,
         owners={name: tuple(owned) for name, owned in owners.items()},
+        makers={name: by[0] for name, by in made_by.items() if len(by) == 1 and len(owners[name]) > 1},
         hash=_hash(b"".join(built[name] for name in sorted(built))),
     )
     return {**built, "index.json": _encode(index)}

@@ -26,7 +26,20 @@ class Model(Struct, frozen=True, omit_defaults=True, kw_only=True):
     same_when_dated: bool = False
     """A dated name that is not listed costs the same as this one."""
     limits: Limits | None = None
+    features: tuple[str, ...] = ()
+    """What it can do, by name: `vision`, `function_calling`, `reasoning`, …; empty where nobody says."""
     tokenizer: str = ""
+
+
+class Source(Struct, frozen=True, omit_defaults=True):
+    """Where rates come from."""
+
+    kind: str = ""
+    """`provider` (a page of its own), `collection`, or `reasoning` where no source states the figure."""
+    url: str = ""
+    checked: str = ""
+    """The day it was read, `2026-11-25`; empty where it was not."""
+    note: str = ""
 
 
 class Table(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -38,6 +51,10 @@ class Table(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Names of service tiers that are charged as another one."""
     free: bool = False
     """Whatever name it has, a model here costs nothing."""
+    elsewhere: str = ""
+    """The condition that stands for every region but `global`, where a provider charges all of them alike."""
+    sources: dict[str, Source] = {}
+    """What the rates' `source` names."""
     unpriced_suffixes: tuple[str, ...] = ()
     """Names that end so are charged elsewhere, so `free` does not hold for them."""
     names: dict[str, int] = {}
@@ -54,6 +71,8 @@ class Index(Struct, frozen=True, omit_defaults=True, kw_only=True):
     hosts: dict[str, str] = {}
     owners: dict[str, tuple[str, ...]] = {}
     """Canonical name to the providers that list it."""
+    makers: dict[str, str] = {}
+    """Names that several list to the one among them whose own model it is: it is meant where none is said."""
     hash: str = ""
 
 
