@@ -1,9 +1,9 @@
 """Prices as people write them, checked and spelled out as plain rates: the schema of `data/*.toml` and of overrides.
 
 A model is `id`, `aliases`, `mode`, `limits`, `features`, `tokenizer`, `free`, `dated`, `as_text` and a list of `rates`.
-An entry of `rates` is `from`, `until`, `when` (any of `tier`, `region`), `per`, lines such as `input = "2.5"`, `over`,
-`src`; or, in place of lines, `times`: a factor on every token rate its model has without that condition. A wrong entry
-stays, with `superseded_by` saying what corrected it, and charges nothing.
+An entry of `rates` is `from`, `until`, `when` (any of `tier`, `region`, `hours` with `weekdays`, in UTC), `per`, lines
+such as `input = "2.5"`, `over`, `src`; or, in place of lines, `times`: a factor on every token rate its model has
+without that condition. A wrong entry stays, with `superseded_by` saying what corrected it, and charges nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from callmeter.errors import ConfigError
+from callmeter.pricing.hours import written
 from callmeter.pricing.plan import STANDARD, build
 from callmeter.pricing.rates import EXACT, TOKEN_LINES, Rate, femtos, unit_of
 from callmeter.pricing.table import FEATURES, Limits, Model
@@ -22,7 +23,7 @@ _MODEL_KEYS = frozenset(
     {"id", "aliases", "mode", "limits", "features", "tokenizer", "free", "dated", "as_text", "rates"}
 )
 _RATE_KEYS = frozenset(
-    {"from", "until", "when", "per", "over", "times", "src", "agreed", "checked", "note", "superseded_by"}
+    {"from", "until", "when", "per", "over", "times", "src", "agreed", "checked", "confidence", "note", "superseded_by"}
 )
 _EMPTY: Mapping[str, Any] = {}
 
@@ -49,7 +50,7 @@ def model(entry: Mapping[str, Any], source: str = "") -> Model:
     made = Model(
         id=name,
         mode=_text(entry, "mode", "chat", name),
-        rates=tuple(sorted(rates, key=lambda r: (r.start_s, r.tier, r.region, r.floor, r.line))),
+        rates=tuple(sorted(rates, key=lambda r: (r.start_s, r.tier, r.region, r.window, r.floor, r.line))),
         free=entry.get("free") is True,
         same_when_dated=entry.get("dated") == "same-price",
         limits=_limits(entry.get("limits"), name),
@@ -71,15 +72,13 @@ def check(made: Model) -> None:
 
 def _listed(block: Mapping[str, Any], name: str, source: str) -> list[Rate]:
     """The rates one block spells out, its longer contexts among them."""
-    tier, region = _when(block, name)
+    tier, region, window = _when(block, name)
     start, until = interval(block, name)
     per, source = block.get("per", "1"), block.get("src", source)
 
     def rates(lines: Mapping[str, Any], over: str) -> list[Rate]:
         return [
-            Rate(
-                line, femtos(price, _per(line, per, name), f"{name}: {line}"), start, until, tier, region, over, source
-            )
+            Rate(line, _charged(line, price, per, name), start, until, tier, region, over, source, window)
             for line, price in lines.items()
         ]
 
@@ -99,9 +98,9 @@ def _listed(block: Mapping[str, Any], name: str, source: str) -> list[Rate]:
 
 def _multiplied(rates: Sequence[Rate], block: Mapping[str, Any], name: str) -> list[Rate]:
     """Every token rate so far that is ordinary in the block's condition, under that condition and times its factor."""
-    tier, region = _when(block, name)
+    tier, region, window = _when(block, name)
     start, until = interval(block, name)
-    if bool(tier) == bool(region) or _lines(block, _RATE_KEYS, name):
+    if bool(tier) + bool(region) + bool(window) != 1 or window or _lines(block, _RATE_KEYS, name):
         raise ConfigError(f"{name}: times needs `when` with either a tier or a region, and no lines beside it")
     factor = Decimal(str(block["times"]))
     found = []
@@ -149,6 +148,10 @@ def _dotted(key: str, value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _charged(line: str, price: Any, per: Any, name: str) -> int:
+    return femtos(price, _per(line, per, name), f"{name}: {line}")
+
+
 def _per(line: str, per: Any, name: str) -> str:
     if per in ("1min", "1h") and unit_of(line) != "second":
         raise ConfigError(f"{name}: {line} is not counted in seconds, so it has no price per = {per!r}")
@@ -162,12 +165,26 @@ def _threshold(table: Mapping[str, Any], name: str) -> str:
     return f">={given['gte']}" if "gte" in given else f">{given['gt']}"
 
 
-def _when(block: Mapping[str, Any], name: str) -> tuple[str, str]:
+def _when(block: Mapping[str, Any], name: str) -> tuple[str, str, str]:
+    """Tier, region and weekly hours; empty for any."""
     when = block.get("when", _EMPTY)
-    if not isinstance(when, Mapping) or any(not isinstance(v, str) or not v for v in when.values()):
+    texts = [when[key] for key in ("tier", "region") if key in when] if isinstance(when, Mapping) else [""]
+    if any(not isinstance(text, str) or not text for text in texts):
         raise ConfigError(f'{name}: when is {when!r}; write it as {{ tier = "batch" }}')
-    _known(when, frozenset({"tier", "region"}), f"{name}: when")
-    return when.get("tier", "").casefold(), when.get("region", "").casefold()
+    _known(when, frozenset({"tier", "region", "hours", "weekdays"}), f"{name}: when")
+    return when.get("tier", "").casefold(), when.get("region", "").casefold(), _window(when, name)
+
+
+def _window(when: Mapping[str, Any], name: str) -> str:
+    if "hours" not in when and "weekdays" not in when:
+        return ""
+    hours, weekdays = when.get("hours", ["00:00-24:00"]), when.get("weekdays", [1, 2, 3, 4, 5, 6, 7])
+    if not isinstance(hours, list) or not isinstance(weekdays, list) or not all(isinstance(h, str) for h in hours):
+        raise ConfigError(f'{name}: when is {when!r}; write it as {{ hours = ["01:00-04:00"], weekdays = [1, 2] }}')
+    try:
+        return written(weekdays, hours)
+    except ValueError as problem:
+        raise ConfigError(f"{name}: when: {problem}") from None
 
 
 def interval(block: Mapping[str, Any], name: str) -> tuple[int, int | None]:

@@ -274,6 +274,8 @@ class PriceBook:
         position, tried = find(name, table)
         if position is not None:
             tier = table.tiers.get(tier.casefold(), tier) if tier else tier
+            if region and table.elsewhere and region.casefold() != "global":
+                region = table.elsewhere
             return self._planned(table.models[position], slug, stamp, tier, region)
         if table.free:
             if not tried[0].endswith(table.unpriced_suffixes):
@@ -314,7 +316,9 @@ class PriceBook:
         return self._own.get((slug, self._form(name, slug))) or self._own.get(("", canonical(name)))
 
     def _owners(self, form: str) -> tuple[str, ...]:
-        listed = self._shipped().owners.get(form, ())
+        index = self._shipped()
+        maker = index.makers.get(form)
+        listed = (maker,) if maker else index.owners.get(form, ())
         own = [slug for slug, name in self._own if name == form and slug] if self._own else []
         return tuple(dict.fromkeys((*listed, *own)))
 

@@ -52,6 +52,8 @@ def table(document: Mapping[str, Any], where: str) -> Table:
         prefixes=tuple(prefix.casefold() for prefix in provider.get("prefixes", ())),
         tiers=dict(provider.get("tiers", {})),
         free=provider.get("free", False),
+        elsewhere=provider.get("elsewhere", "").casefold(),
+        makes=tuple(provider.get("makes", ())),
         unpriced_suffixes=tuple(provider.get("unpriced_suffixes", ())),
         names=names,
         models=tuple(models),

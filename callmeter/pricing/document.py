@@ -81,13 +81,17 @@ def index_of(tables: Iterable[Table], names: Mapping[str, str], hosts: Mapping[s
     """The index of some tables: who offers which name."""
     ordered = sorted(tables, key=lambda table: f"{table.provider}.json")
     owners: dict[str, list[str]] = {}
+    made_by: dict[str, list[str]] = {}
     for table in ordered:
         for name in table.names:
             owners.setdefault(name, []).append(table.provider)
+            if name.startswith(table.makes):
+                made_by.setdefault(name, []).append(table.provider)
     return Index(
         providers=dict(names),
         hosts=dict(hosts),
         owners={name: tuple(owned) for name, owned in owners.items()},
+        makers={name: by[0] for name, by in made_by.items() if len(by) == 1 and len(owners[name]) > 1},
         version=version,
         hash=hash_of(b"".join(map(encoded, ordered))),
     )

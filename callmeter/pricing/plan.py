@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from callmeter.errors import ConfigError
+from callmeter.pricing.hours import covers, minute_of_week, minutes
 from callmeter.pricing.rates import PARENTS, Rate, unit_of, usd
 from callmeter.pricing.table import Model
 
@@ -35,6 +36,13 @@ class Sheet(NamedTuple):
     charges: Mapping[str, Charge]
 
 
+class Week(NamedTuple):
+    """Sheets that change with the hours of the week: `sheets[i]` from the minute `starts[i]` on."""
+
+    starts: Sequence[int]
+    sheets: Sequence[tuple[Sheet, ...]]
+
+
 class Plan(NamedTuple):
     """A model under a tier and region. `sheets[i]` is in force from `starts_ns[i]`, dearest context first."""
 
@@ -42,18 +50,29 @@ class Plan(NamedTuple):
     starts_ns: Sequence[int]
     sheets: Sequence[tuple[Sheet, ...]]
     free: bool = False
+    weeks: Mapping[int, Week] = {}
+    """Positions in `sheets` whose prices change with the hours of the week."""
 
     def in_force(self, at_ns: int) -> tuple[Sheet, ...]:
         """The sheets of an instant; empty before the first price and where there is a gap."""
         position = bisect_right(self.starts_ns, at_ns) - 1
+        if self.weeks and position in self.weeks:
+            week = self.weeks[position]
+            return week.sheets[bisect_right(week.starts, minute_of_week(at_ns)) - 1]
         return self.sheets[position] if position >= 0 else ()
 
 
 def build(model: Model, tier: str, region: str) -> Plan:
     """The plan of a model. Raises `ConfigError` where two equally specific rates are in force at once."""
     starts = sorted({rate.start_s for rate in model.rates} | {r.until_s for r in model.rates if r.until_s is not None})
-    sheets = [_sheets(model.id, [r for r in model.rates if _covers(r, start)], tier, region) for start in starts]
-    return Plan(model.id, [start * 10**9 for start in starts], sheets, model.free)
+    eras = [[rate for rate in model.rates if _covers(rate, start)] for start in starts]
+    sheets = [_sheets(model.id, [rate for rate in era if not rate.window], tier, region) for era in eras]
+    weeks = {
+        position: _week(model.id, era, tier, region)
+        for position, era in enumerate(eras)
+        if any(rate.window for rate in era)
+    }
+    return Plan(model.id, [start * 10**9 for start in starts], sheets, model.free, weeks)
 
 
 def rfc3339(seconds: float) -> str:
@@ -63,6 +82,18 @@ def rfc3339(seconds: float) -> str:
 
 def _covers(rate: Rate, at_s: int) -> bool:
     return rate.start_s <= at_s and (rate.until_s is None or at_s < rate.until_s)
+
+
+def _week(model: str, rates: Sequence[Rate], tier: str, region: str) -> Week:
+    edges = {minute for rate in rates if rate.window for span in minutes(rate.window) for minute in span}
+    starts = sorted({0, *edges})
+    return Week(
+        starts,
+        [
+            _sheets(model, [r for r in rates if not r.window or covers(r.window, minute)], tier, region)
+            for minute in starts
+        ],
+    )
 
 
 def _sheets(model: str, rates: Sequence[Rate], tier: str, region: str) -> tuple[Sheet, ...]:
@@ -85,7 +116,7 @@ def _sheets(model: str, rates: Sequence[Rate], tier: str, region: str) -> tuple[
 
 
 def _specificity(rate: Rate) -> int:
-    return bool(rate.tier) + bool(rate.region)
+    return bool(rate.tier) + bool(rate.region) + bool(rate.window)
 
 
 def _most_specific(model: str, rates: Iterable[Rate]) -> dict[str, Rate]:
@@ -120,6 +151,6 @@ def _with_parents(rates: Mapping[str, Rate]) -> dict[str, Charge]:
 
 def _charge(line: str, rate: Rate, via: str) -> Charge:
     tier = "" if rate.tier == STANDARD else rate.tier
-    conditions = " ".join(part for part in (tier, rate.region, rate.over) if part)
+    conditions = " ".join(part for part in (tier, rate.region, rate.window, rate.over) if part)
     price, unit, since = usd(rate.femtos), unit_of(line) or "", rfc3339(rate.start_s)
     return Charge(rate.femtos, price, unit, rate.source, since, via, conditions)

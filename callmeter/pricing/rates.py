@@ -67,6 +67,7 @@ _PIECES: Mapping[str, str] = {
     "call_second": "second",
     "cache_storage": "token_hour",
     "citation": "token",
+    "video_out": "token",
 }
 _FAMILIES: Mapping[str, str] = {"search": "search", "image": "image", "video_second": "second", "guardrail": "unit"}
 """Lines with a variety after a dot: `search.web`, `image.hd.1024x1792`, `video_second.720p`, `guardrail.topic`."""
@@ -91,6 +92,8 @@ class Rate(Struct, frozen=True, array_like=True):
     over: str
     """`>272000` or `>=200000`: the total input from which the whole request is charged so; empty for any."""
     source: str
+    window: str = ""
+    """The weekly hours it is for, in the form of `hours`; empty for any."""
 
     @property
     def floor(self) -> int:

@@ -47,6 +47,10 @@ class Table(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Names of service tiers that are charged as another one."""
     free: bool = False
     """Whatever name it has, a model here costs nothing."""
+    elsewhere: str = ""
+    """The condition that stands for every region but `global`, where a provider charges all of them alike."""
+    makes: tuple[str, ...] = ()
+    """Beginnings of the names of its own models: of those who offer such a name, it is the maker."""
     unpriced_suffixes: tuple[str, ...] = ()
     """Names that end so are charged elsewhere, so `free` does not hold for them."""
     names: dict[str, int] = {}
@@ -65,6 +69,8 @@ class Index(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Canonical name to the providers that list it."""
     version: int = 0
     """Grows with every issue of the table: the day it is of, and a number, as in 2026112500."""
+    makers: dict[str, str] = {}
+    """Names that several list to the one among them whose own model it is: it is meant where none is said."""
     hash: str = ""
 
 

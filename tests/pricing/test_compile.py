@@ -35,7 +35,7 @@ def test_check_says_whether_they_do() -> None:
 
 def test_the_index_knows_every_provider_and_every_name() -> None:
     index = load_index()
-    assert set(index.providers.values()) == {"openai", "anthropic", "ollama"}
+    assert {"openai", "anthropic", "ollama"} < set(index.providers.values())
     for provider in set(index.providers.values()):
         assert all(provider in index.owners[name] for name in load_table(provider).names)
 

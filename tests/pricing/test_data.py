@@ -1,5 +1,6 @@
 """The shipped prices: what every table has to be like, and known figures of retired and current models."""
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,26 +11,56 @@ from callmeter.pricing.plan import build
 from callmeter.pricing.table import Model, load_index, load_table
 
 BOOK = PriceBook()
-MODELS = [
-    pytest.param(model, id=f"{provider}/{model.id}")
-    for provider in sorted(set(load_index().providers.values()))
-    for model in load_table(provider).models
-    if not model.free
-]
+PROVIDERS = sorted(set(load_index().providers.values()))
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_rates_of_a_model_are_plausible(model: Model) -> None:
-    for tier in {rate.tier for rate in model.rates} | {"standard"}:
-        for sheets in build(model, tier, "").sheets:
-            for sheet in sheets:
-                rates = {line: charge.femtos for line, charge in sheet.charges.items()}
-                assert all(rate > 0 for rate in rates.values())
-                if "input" in rates:
-                    assert rates["cache_read"] <= rates["input"] <= rates["cache_write_1h"]
-                    assert rates["cache_read"] <= rates["cache_write_5m"] <= rates["cache_write_1h"]
-                if model.mode == "embedding":
-                    assert "output" not in rates
+def sheets(provider: str) -> Iterator[tuple[Model, Mapping[str, int]]]:
+    """Every sheet of prices a provider's models can have, in femtos by line."""
+    for model in load_table(provider).models:
+        for tier in {rate.tier for rate in model.rates} | {"standard"}:
+            for region in {rate.region for rate in model.rates} | {""}:
+                plan = build(model, tier, region)
+                for found in [*plan.sheets, *(sheet for week in plan.weeks.values() for sheet in week.sheets)]:
+                    yield from ((model, {line: charge.femtos for line, charge in s.charges.items()}) for s in found)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_rates_of_a_provider_are_plausible(provider: str) -> None:
+    for model, rates in sheets(provider):
+        assert all(rate > 0 for rate in rates.values()), model.id
+        if "input" in rates:
+            assert rates["cache_read"] <= rates["input"], model.id
+            assert rates["cache_write_5m"] <= rates["cache_write_1h"], model.id
+        if model.mode == "embedding":
+            assert "output" not in rates, model.id
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+def test_writing_to_a_cache_costs_at_least_what_reading_and_input_do(provider: str) -> None:
+    for model, rates in sheets(provider):
+        if "input" in rates:
+            assert rates["input"] <= rates["cache_write_1h"], model.id
+            assert rates["cache_read"] <= rates["cache_write_5m"], model.id
+
+
+def test_the_tables_cover_what_they_promise() -> None:
+    index = load_index()
+    assert len(set(index.providers.values())) >= 45
+    assert sum(len(load_table(provider).models) for provider in PROVIDERS) >= 5_000
+    modes = {model.mode for provider in PROVIDERS for model in load_table(provider).models}
+    assert modes >= {
+        "chat", "embedding", "image_generation", "audio_transcription", "audio_speech", "video_generation", "rerank",
+        "ocr", "moderation", "search", "realtime", "responses",
+    }  # fmt: skip
+
+
+def test_every_rate_names_a_source_that_says_where_and_when() -> None:
+    for provider in PROVIDERS:
+        table = load_table(provider)
+        for model in table.models:
+            for rate in model.rates:
+                source = table.sources[rate.source]
+                assert source.note or (source.url and source.checked), (provider, model.id, rate)
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,11 @@ def test_the_provider_is_inferred_from_a_prefix_or_from_the_one_owner_of_a_bare_
 
 
 def test_the_outermost_host_bills_and_a_tail_is_never_guessed_at(book) -> None:
-    for name in ("openrouter/openai/gpt-4o", "somewhere/gpt-4o", "azure/gpt-4o"):
+    for name in ("vllm/openai/gpt-4o", "somewhere/gpt-4o", "anthropic/gpt-4o"):
         assert book.price(name, USAGE, at=AT).status == "unpriced"
-    assert book.price("gpt-4o", USAGE, provider="azure", at=AT).status == "unpriced"
+    for name, host in (("openrouter/openai/gpt-4o", "openrouter"), ("azure/gpt-4o", "azure")):
+        assert book.price(name, USAGE, at=AT).table.startswith(f"{host}@")
+    assert book.price("gpt-4o", USAGE, provider="vllm", at=AT).status == "unpriced"
     assert book.price("anthropic/claude-sonnet-4-5", USAGE, provider="openai", at=AT).status == "unpriced"
 
 
