@@ -71,6 +71,12 @@ class Discount(Struct, frozen=True, kw_only=True):
         """Whether it holds at an instant."""
         return self.start_s <= at_s and (self.until_s is None or at_s < self.until_s)
 
+    def meets(self, other: "Discount") -> bool:
+        """Whether the two name the same models, and hold for some line at some instant both."""
+        apart = any(a.until_s is not None and a.until_s <= b.start_s for a, b in ((self, other), (other, self)))
+        lines = not self.lines or not other.lines or not self.lines.isdisjoint(other.lines)
+        return (self.provider, self.pattern) == (other.provider, other.pattern) and lines and not apart
+
 
 class Overrides(Struct, frozen=True, kw_only=True):
     """Everything a file says."""
@@ -82,13 +88,34 @@ class Overrides(Struct, frozen=True, kw_only=True):
     """Of the file, a part of the stamp of tables it changes."""
 
     def resolved(self, index: Index) -> "Overrides":
-        """The same with every provider under the name its table has."""
+        """The same with every provider under the name its table has. Raises `ConfigError` as `refuse_twins` does."""
         slug = index.providers.get
-        return replace(
+        found = replace(
             self,
             models=tuple(replace(entry, provider=slug(entry.provider, entry.provider)) for entry in self.models),
             discounts=tuple(replace(entry, provider=slug(entry.provider, entry.provider)) for entry in self.discounts),
         )
+        found.refuse_twins()
+        return found
+
+    def refuse_twins(self) -> None:
+        """Raises `ConfigError` for two entries that would both have the last word: which is meant nobody can guess."""
+        names: dict[tuple[str, str], int] = {}
+        for position, entry in enumerate(self.models, 1):
+            for name in entry.names:
+                other = names.setdefault((entry.provider, name), position)
+                if other != position:
+                    raise ConfigError(
+                        f"{self.path}: [[model]] {other} and {position} are both for {name!r} at {entry.provider}; "
+                        "put their rates into one entry"
+                    )
+        for second, one in enumerate(self.discounts, 1):
+            for first, two in enumerate(self.discounts[: second - 1], 1):
+                if one.meets(two):
+                    raise ConfigError(
+                        f"{self.path}: [[discount]] {first} and {second} are both for {one.pattern!r} at "
+                        f"{one.provider} at the same time; end one with until, or give them different lines"
+                    )
 
     @property
     def providers(self) -> frozenset[str]:
@@ -173,6 +200,7 @@ def _less(rate: Rate, discount: Discount) -> Rate:
 
 def _with_contracts(table: Table, contracts: Sequence[Contract]) -> Table:
     names, models = dict(table.names), list(table.models)
+    taken: dict[int, str] = {}
     for entry in contracts:
         position = next((at for name in entry.names if (at := _listed(name, table)) is not None), None)
         if position is None:
@@ -181,6 +209,11 @@ def _with_contracts(table: Table, contracts: Sequence[Contract]) -> Table:
         else:
             models[position] = agreed(models[position], entry.model)
         _fitting(models[position], entry)
+        if taken.setdefault(position, entry.model.id) != entry.model.id:
+            raise ConfigError(
+                f"[[model]] {taken[position]!r} and {entry.model.id!r} are names of one model of {entry.provider}; put "
+                "their rates into one entry"
+            )
         names |= dict.fromkeys(entry.names, position)
     return replace(table, names=names, models=tuple(models))
 

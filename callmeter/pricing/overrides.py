@@ -68,9 +68,10 @@ def load(path: Path) -> Overrides:
     places = {kind: _places(text, kind) for kind in ("model", "discount")}
     models = _read(document, "model", _contract, path, places["model"])
     discounts = _read(document, "discount", _discount, path, places["discount"])
-    _refuse_twins(models, discounts, path)
     digest = hashlib.sha256(body).hexdigest()[:8]
-    return Overrides(path=str(path), models=tuple(models), discounts=tuple(discounts), hash=digest)
+    found = Overrides(path=str(path), models=tuple(models), discounts=tuple(discounts), hash=digest)
+    found.refuse_twins()
+    return found
 
 
 def _places(text: str, kind: str) -> list[int]:
@@ -158,30 +159,3 @@ def _lines(value: Any) -> frozenset[str]:
         if unit_of(line) is None:
             raise ConfigError(f"lines has {line!r:.60}, which is no line of a price; docs/prices.md has the list")
     return frozenset(value)
-
-
-def _refuse_twins(models: Sequence[Contract], discounts: Sequence[Discount], path: Path) -> None:
-    """Two entries that would both have the last word are a mistake; which is meant is not ours to guess."""
-    names: dict[tuple[str, str], int] = {}
-    for position, entry in enumerate(models, 1):
-        for name in entry.names:
-            other = names.setdefault((entry.provider, name), position)
-            if other != position:
-                raise ConfigError(
-                    f"{path}: [[model]] {other} and {position} are both for {name!r} at {entry.provider}; "
-                    "put their rates into one entry"
-                )
-    for second, one in enumerate(discounts, 1):
-        for first, two in enumerate(discounts[: second - 1], 1):
-            if (one.provider, one.pattern) == (two.provider, two.pattern) and _meet(one, two):
-                raise ConfigError(
-                    f"{path}: [[discount]] {first} and {second} are both for {one.pattern!r} at {one.provider} at the "
-                    "same time; end one with until, or give them different lines"
-                )
-
-
-def _meet(one: Discount, two: Discount) -> bool:
-    apart = (one.until_s is not None and one.until_s <= two.start_s) or (
-        two.until_s is not None and two.until_s <= one.start_s
-    )
-    return not apart and (not one.lines or not two.lines or not one.lines.isdisjoint(two.lines))

@@ -145,11 +145,11 @@ class Shelf:
         tables, index = chosen(place, self._say) if only is None else (only, load_index())
         try:
             overrides = overrides_of(place)
+            overrides = overrides.resolved(index) if overrides is not None else None
         except ConfigError as error:
             self._say(f"{error}; prices go on without them")
             overrides = None
         if overrides is not None:
-            overrides = overrides.resolved(index)
             index = overrides.index(index)
         return Opened(tables=tables, overrides=overrides, index=index)
 

@@ -16,7 +16,7 @@ from callmeter.pricing import PriceBook, Usage
 from callmeter.pricing.contracts import Discount, agreed, discounted
 from callmeter.pricing.overrides import load
 from callmeter.pricing.rates import Rate
-from callmeter.pricing.shelf import Place, Shelf, load_table
+from callmeter.pricing.shelf import Place, Shelf, check_overrides, load_table
 from callmeter.pricing.table import Model
 
 LINES = ("input", "output", "search.web")
@@ -219,8 +219,6 @@ def test_other_providers_tables_are_the_very_same(tmp_path: Path) -> None:
 
 
 def test_a_contract_that_ties_with_the_table_is_refused_where_it_is_checked(tmp_path: Path) -> None:
-    from callmeter.pricing.shelf import check_overrides
-
     path = tmp_path / "o.toml"
     path.write_text(
         '[[model]]\nprovider = "anthropic"\nid = "claude-opus-4-8"\n'
@@ -239,3 +237,30 @@ def test_a_contract_with_another_host_leaves_the_bare_name_with_its_owner(tmp_pa
     assert own.price(name, USAGE, at=on(2026)).items == PriceBook().price(name, USAGE, at=on(2026)).items
     assert own.price(name, USAGE, at=on(2026), provider="my-host").total == Decimal("0.0028")
     assert own.price(f"my-host/{name}", USAGE, at=on(2026)).total == Decimal("0.0028")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CONTRACT + CONTRACT.replace('"claude"', '"anthropic"'), "[[model]] 1 and 2 are both for"),
+        (CONTRACT + CONTRACT.replace("-20250929", ""), "are names of one model of anthropic"),
+        (
+            '[[discount]]\nprovider = "claude"\npercent = 5\n[[discount]]\nprovider = "anthropic"\npercent = 6\n',
+            "[[discount]] 1 and 2 are both for '*' at anthropic",
+        ),
+    ],
+    ids=["another name of the provider", "another name of the model", "discounts"],
+)
+def test_what_is_one_only_by_the_tables_names_is_refused_too(
+    tmp_path: Path, text: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "o.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        check_overrides(Place(overrides=path))
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    tied = PriceBook(shelf=Shelf(lambda: Place(overrides=path)))
+    listed = PriceBook().price("claude-sonnet-4-5", USAGE, at=on(2026))
+    assert tied.price("claude-sonnet-4-5", USAGE, at=on(2026)).items == listed.items
+    assert [said in record.getMessage() for record in caplog.records] == [True]
