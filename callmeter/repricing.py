@@ -344,7 +344,7 @@ def _verify_call(call: StoredCall, later: Sequence[_Claim], archive: Archive, fo
 def _cannot_check(call: StoredCall, claim: _Claim, archive: Archive) -> str:
     if claim.cost is None and not claim.table:
         return "it had no price and names no table"
-    if call.own_rates or claim.table == USER:
+    if call.own_rates or claim.table == USER or f"+{USER}." in claim.table:
         return "charged at rates of your own, which no table holds"
     if archive.book(claim.table) is None:
         return f"its price table {claim.table} is not at hand"

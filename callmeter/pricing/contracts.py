@@ -261,7 +261,8 @@ def _outside(rate: Rate, contract: Iterable[Rate]) -> list[Rate]:
 def _displaces(agreed: Rate, listed: Rate) -> bool:
     lines = {agreed.line, listed.line}
     alike = len(lines) == 1 or lines <= TOKEN_LINES
-    return alike and agreed.tier in ("", listed.tier) and agreed.region in ("", listed.region)
+    same = agreed.tier in ("", listed.tier) and agreed.region in ("", listed.region)
+    return alike and same and agreed.window in ("", listed.window)
 
 
 def _minus(span: tuple[int, int | None], other: Rate) -> list[tuple[int, int | None]]:

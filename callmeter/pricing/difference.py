@@ -18,7 +18,7 @@ MAX_GONE = Decimal("0.05")
 """More than this share of the models gone is a big change."""
 
 Kind = Literal["new model", "model gone", "new rate", "rate gone", "dearer", "cheaper", "now free", "no longer free"]
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
 """Line, tier, region and length of context."""
 
 
@@ -155,7 +155,7 @@ def _kind(was: int | None, now: int | None) -> Kind:
 
 def in_force(rates: Sequence[Rate], at_s: int) -> dict[Key, int]:
     """The rates of an instant, in femtos, by line and condition."""
-    return {(r.line, _tier(r), r.region, r.over): r.femtos for r in rates if _covers(r, at_s)}
+    return {(r.line, _tier(r), r.region, r.window, r.over): r.femtos for r in rates if _covers(r, at_s)}
 
 
 def _tier(rate: Rate) -> str:

@@ -106,9 +106,9 @@ def price_of(line: str, femtos: int | None) -> Decimal | None:
 
 
 def condition(rate: Rate) -> str:
-    """What a rate is for, apart from its line: service tier, region, length of context."""
+    """What a rate is for, apart from its line: service tier, region, hours, length of context."""
     over = f"input {rate.over}" if rate.over else ""
-    return ", ".join(part for part in (rate.tier, rate.region, over) if part)
+    return ", ".join(part for part in (rate.tier, rate.region, rate.window, over) if part)
 
 
 def instant(seconds: int | None) -> datetime | None:

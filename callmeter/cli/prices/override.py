@@ -116,7 +116,7 @@ def _before(rate: Rate, listed: Model | None) -> int | None:
     if rate.until_s is not None and at_s >= rate.until_s:
         at_s = rate.start_s
     rates = in_force(listed.rates, at_s)
-    key = (rate.line, "" if rate.tier == STANDARD else rate.tier, rate.region, rate.over)
+    key = (rate.line, "" if rate.tier == STANDARD else rate.tier, rate.region, rate.window, rate.over)
     return rates.get(key)
 
 
