@@ -2,8 +2,8 @@
 
 A case is a folder `tests/golden/<codec>/<case>/`:
 
-    call.json         what was asked: `model`, `provider`, `messages`, and optionally `params`, `extra`, `stream`,
-                      `api_base`, `api_key`, `quirks`, `variables`, `headers` (a call's) and `deployment_headers`
+    call.json         what was asked: `model`, `provider`, `messages`, and optionally `operation`, `params`, `extra`,
+                      `stream`, `api_base`, `api_key`, `quirks`, `variables`, `headers` (a call's) and `deployment_headers`
     request.json      the body the codec must send (compared as JSON)
     response.json     the answer's bytes, for a plain call; or
     stream.txt        the body's bytes, for a streamed one
@@ -90,7 +90,7 @@ def load(path: Path) -> Case:
     streamed = (path / "stream.txt").exists()
     call = Call(
         id=CALL_ID,
-        operation="chat",
+        operation=asked.get("operation", "chat"),
         model=f"{asked['provider']}/{asked['model']}",
         messages=asked.get("messages", []),
         params=asked.get("params", {}),

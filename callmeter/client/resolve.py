@@ -104,6 +104,7 @@ def _deployment(
 ) -> Deployment:
     """The deployment as it follows from what stood in the row's environment variables and keywords."""
     row = BY_NAME[provider]
+    codec, model = row.wire_of(model)
     environ = {name: value for name, value in zip(row.environment, known, strict=True) if value}
     given = dict(zip(row.keywords, said, strict=True))
     variables = _variables(row, given, environ) if row.variables else {}
@@ -129,7 +130,7 @@ def _deployment(
     return Deployment(
         provider=row.name,
         model=model,
-        codec=row.wire_of(model) if row.wires else row.codec,
+        codec=codec,
         api_base=base,
         api_key=key,
         headers=_headers(row, environ),
@@ -240,4 +241,4 @@ def get_supported_openai_params(
         row, name = provider_of(model, custom_llm_provider, default_book().owner)
     except BadRequestError:
         return None
-    return sorted(load(row.wire_of(name)).supported)
+    return sorted(load(row.wire_of(name)[0]).supported)

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
 from callmeter.testing import wires_gemini
+from callmeter.testing import wires_responses as responses
 from callmeter.testing import wires_text as text
 from callmeter.testing.scripts import Answer, Heard, Tokens, ToolUse, Wish
 
@@ -42,11 +43,12 @@ class _Function(Struct):
 
 
 class _Tool(Struct):
-    """A tool as OpenAI and Ollama (`function`) or Anthropic (`name`, `input_schema`) declare it."""
+    """A tool as OpenAI and Ollama (`function`), Anthropic or the Responses API (`name`, a schema) declare it."""
 
     function: _Function | None = None
     name: str = ""
     input_schema: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class _Body(Struct):
@@ -54,6 +56,7 @@ class _Body(Struct):
     stream: bool | None = None
     messages: Raw = Raw(b"[]")
     prompt: Raw = Raw(b"")
+    input: Raw = Raw(b"")
     tools: list[_Tool] = []
     stream_options: _Options | None = None
     options: dict[str, Any] = {}
@@ -85,6 +88,7 @@ _TAILS = (
     ("/messages", "anthropic"),
     ("/api/chat", "ollama"),
     ("/v2/chat", "cohere"),
+    ("/responses", "responses"),
 )
 
 
@@ -161,7 +165,7 @@ def _order(wire: str, body: _Body, wish: Wish) -> Order:
         words = list(islice(cycle(words), wish.completion_tokens))
     written = len(words) + sum(2 + len(tool.arguments) // 4 for tool in tools)
     tokens = Tokens(
-        prompt_tokens=-(-len(bytes(body.prompt or body.messages)) // 4)
+        prompt_tokens=-(-len(bytes(body.input or body.prompt or body.messages)) // 4)
         if wish.prompt_tokens is None
         else wish.prompt_tokens,
         completion_tokens=written if wish.completion_tokens is None else wish.completion_tokens,
@@ -186,13 +190,14 @@ def _order(wire: str, body: _Body, wish: Wish) -> Order:
 
 def _tools(body: _Body) -> tuple[ToolUse, ...]:
     """A model that is offered tools calls the first, and answers in words once it has been given a result."""
-    if not body.tools or b'"tool_result"' in bytes(body.messages):
+    if not body.tools or b'"tool_result"' in bytes(body.messages) or b'_call_output"' in bytes(body.input):
         return ()
     said = _messages.decode(body.messages)
     if said and said[-1].role == "tool":
         return ()
     tool = body.tools[0]
-    name, schema = (tool.function.name, tool.function.parameters) if tool.function else (tool.name, tool.input_schema)
+    flat = (tool.name, tool.parameters or tool.input_schema)
+    name, schema = (tool.function.name, tool.function.parameters) if tool.function else flat
     arguments = dict.fromkeys(schema.get("required", ()), "fake")
     return (ToolUse(name, _encode(arguments).decode()),)
 
@@ -423,4 +428,5 @@ _WIRES = {
     ),
     "ollama": (_ollama, _ollama_stream, "application/x-ndjson"),
     "cohere": (cohere.plain, cohere.streamed, "text/event-stream"),
+    "responses": (responses.plain, responses.streamed, "text/event-stream; charset=utf-8"),
 }

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from callmeter.client.codecs.azure_notes import AzureDecoder, noted
 from callmeter.client.codecs.base import Answer
-from callmeter.client.codecs.openai_chat import OpenAIChat
+from callmeter.client.codecs.openai_chat import OpenAIChat, without_operation
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply
 
@@ -21,6 +21,10 @@ V1_VERSIONS = frozenset({"v1", "latest", "preview"})
 
 Source: https://learn.microsoft.com/en-us/azure/ai-services/openai/api-version-lifecycle
 """
+
+
+FIRST_WITH_RESPONSES = "2025-03-01"
+"""The date of the first version that has responses; calls that name an older one go to the surface without versions."""
 
 
 class AzureOpenAI(OpenAIChat):
@@ -49,15 +53,16 @@ def endpoint(deployment: Deployment, operation: str = "chat/completions") -> str
     address of the operation; a version in its query wins over `variables["api_version"]`.
     """
     base = urlsplit(deployment.api_base)
-    path, query = base.path.rstrip("/"), dict(parse_qsl(base.query))
+    query = dict(parse_qsl(base.query))
     version = query.pop("api-version", "") or deployment.variables.get("api_version", "")
-    path = path.removesuffix(f"/{operation}").removesuffix("/openai")
-    if path.endswith("/openai/v1") or "/openai/deployments/" in path:
-        path = f"{path}/{operation}"
-    elif version in V1_VERSIONS:
-        path = f"{path}/openai/v1/{operation}"
+    path = without_operation(base.path).removesuffix("/openai")
+    if operation == "responses":
+        path = path.partition("/openai/deployments/")[0].removesuffix("/models")
+        surface = "/openai" if version[:1] == "2" and version >= FIRST_WITH_RESPONSES else "/openai/v1"
     else:
-        path = f"{path}/openai/deployments/{quote(deployment.model, safe='')}/{operation}"
-    if version and (version in ("latest", "preview") or "/openai/v1/" not in path):
+        surface = "/openai/v1" if version in V1_VERSIONS else f"/openai/deployments/{quote(deployment.model, safe='')}"
+    if not (path.endswith("/openai/v1") or "/openai/deployments/" in path):
+        path += surface
+    if version in ("latest", "preview") or (version and not path.endswith("/openai/v1")):
         query["api-version"] = version
-    return urlunsplit((base.scheme, base.netloc, path, urlencode(query), ""))
+    return urlunsplit((base.scheme, base.netloc, f"{path}/{operation}", urlencode(query), ""))

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from msgspec.structs import replace
 
 from callmeter.client.codecs import azure
+from callmeter.client.codecs.openai_chat import without_operation
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireRequest
 
@@ -35,10 +36,10 @@ def endpoint(deployment: Deployment, operation: str = "chat/completions") -> str
     """The address of an operation, out of a base with or without `/models`, the operation's path or a query."""
     base = urlsplit(deployment.api_base)
     path = base.path.rstrip("/")
-    if "/openai" in path:
+    if "/openai" in path or operation == "responses":
         return azure.endpoint(deployment, operation)
     query = {"api-version": deployment.variables.get("api_version", ""), **dict(parse_qsl(base.query))}
-    path = path.removesuffix(f"/{operation}")
+    path = without_operation(path)
     if not path and (base.hostname or "").endswith(RESOURCES):
         path = "/models"
     query = {name: value for name, value in query.items() if value}

@@ -6,7 +6,7 @@ Source: https://learn.microsoft.com/en-us/azure/ai-services/openai/concepts/cont
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from callmeter.client.codecs.base import Answer, Frame
@@ -23,7 +23,8 @@ class _Said(Struct):
 
 class _Choice(Struct):
     index: int = 0
-    content_filter_results: JSON | None = None
+    content_filter_results: Raw = Raw()
+    """Not looked into unless it differs from the last one: every piece of a stream brings it anew."""
     delta: _Said | None = None
     message: _Said | None = None
 
@@ -56,13 +57,20 @@ def noted(answer: Answer, body: bytes) -> Answer:
     if notes.prompt_filter_results:
         completion.provider_specific_fields = {"prompt_filter_results": notes.prompt_filter_results}
     for choice, extra in zip(completion.choices, notes.choices, strict=False):
-        if extra.content_filter_results:
-            choice.provider_specific_fields = _with_verdicts(
-                choice.provider_specific_fields, extra.content_filter_results
-            )
+        if verdicts := _verdicts(extra.content_filter_results):
+            choice.provider_specific_fields = _with_verdicts(choice.provider_specific_fields, verdicts)
         if extra.message is not None and extra.message.context is not None:
             choice.message.provider_specific_fields = {"context": extra.message.context}
     return Answer(completion, replace(answer.meter, model=completion.model or ""))
+
+
+def _verdicts(raw: Raw) -> JSON:
+    """Verdicts by their names; none of what is no object."""
+    try:
+        found = msgspec.json.decode(raw) if raw else None
+    except NOT_READ:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _with_verdicts(notes: JSON | None, verdicts: JSON) -> JSON:
@@ -79,6 +87,7 @@ class AzureDecoder(OpenAIChatDecoder):
         super().__init__(call, deployment)
         self._prompt: list[JSON] | None = None
         self._verdicts: dict[int, JSON] = {}
+        self._last: dict[int, Raw] = {}
 
     def chunks(self, frame: Frame) -> Sequence[Chunk]:
         """The chunks a frame adds. Raises `APIError` for an error within the stream or a frame that is no chunk."""
@@ -101,8 +110,9 @@ class AzureDecoder(OpenAIChatDecoder):
     def _noted(self, extra: _Choice, said: Sequence[StreamChoice]) -> StreamChoice | None:
         """Keeps verdicts until their choice ends. Returns what no chunk is left to carry: sources, late verdicts."""
         sources = extra.delta.context if extra.delta is not None else None
-        late, verdicts = None, extra.content_filter_results
-        if verdicts:
+        late, raw = None, extra.content_filter_results
+        if raw != self._last.get(extra.index) and (verdicts := _verdicts(raw)):
+            self._last[extra.index] = raw.copy()
             verdicts = self._verdicts[extra.index] = {**self._verdicts.get(extra.index, {}), **verdicts}
             if extra.index in self._done and all(choice.index != extra.index for choice in said):
                 late = _with_verdicts(None, verdicts)

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from callmeter.client.codecs import openai_answer
-from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.base import Answer, StreamDecoder
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
 from callmeter.client.codecs.schemas import closed, wanted
@@ -79,7 +79,7 @@ class OpenAIChat:
         """A whole answer. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
         return openai_answer.answer(reply.body, call, deployment)
 
-    def decoder(self, call: Call, deployment: Deployment) -> OpenAIChatDecoder:
+    def decoder(self, call: Call, deployment: Deployment) -> StreamDecoder:
         """A fresh decoder for one stream."""
         return OpenAIChatDecoder(call, deployment)
 
@@ -99,6 +99,15 @@ def endpoint(deployment: Deployment) -> str:
     dedicated = "dedicated_path" in quirks and not base.endswith("/v1")
     path: str = quirks["dedicated_path"] if dedicated else quirks.get("path", "/chat/completions")
     return base + path
+
+
+OPERATIONS = ("/chat/completions", "/completions", "/responses")
+
+
+def without_operation(path: str) -> str:
+    """A base's path without the operation that it names, if it names one."""
+    path = path.rstrip("/")
+    return next((path.removesuffix(known) for known in OPERATIONS if path.endswith(known)), path)
 
 
 def model_name(deployment: Deployment) -> str:

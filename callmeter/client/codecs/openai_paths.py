@@ -3,9 +3,8 @@
 from urllib.parse import urlsplit
 
 from callmeter.client.codecs import azure, azure_ai
+from callmeter.client.codecs.openai_chat import without_operation
 from callmeter.types import Deployment
-
-OPERATIONS = ("/chat/completions", "/completions", "/responses")
 
 
 def address(deployment: Deployment, operation: str) -> str:
@@ -15,7 +14,4 @@ def address(deployment: Deployment, operation: str) -> str:
     if deployment.provider == "azure_ai":
         return azure_ai.endpoint(deployment, operation)
     base = urlsplit(deployment.api_base)
-    path = base.path.rstrip("/")
-    for known in OPERATIONS:
-        path = path.removesuffix(known)
-    return base._replace(path=f"{path}/{operation}").geturl()
+    return base._replace(path=f"{without_operation(base.path)}/{operation}").geturl()

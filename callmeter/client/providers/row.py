@@ -19,6 +19,22 @@ class Variable(Struct, frozen=True):
     """Whether it is a credential: never shown, and not part of an address."""
 
 
+RESPONSES = "responses/"
+"""Before a model's name: call it over the Responses API, `openai/responses/gpt-5`."""
+
+RESPONSES_ONLY = (
+    *((name, "openai_responses") for name in ("o1-pro", "o3-pro", "gpt-5-pro", "gpt-5.2-pro", "gpt-5-codex")),
+    *((name, "openai_responses") for name in ("gpt-5.1-codex", "gpt-5.2-codex", "codex-mini", "computer-use-preview")),
+    *((name, "openai_responses") for name in ("o3-deep-research", "o4-mini-deep-research")),
+    (RESPONSES, "openai_responses"),
+)
+"""Models that OpenAI serves over the Responses API alone. Source: https://platform.openai.com/docs/models"""
+
+
+TEXT_ONLY = tuple((name, "openai_text") for name in ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"))
+"""Models that OpenAI serves as text completions alone. Source: as above."""
+
+
 class Provider(Struct, frozen=True):
     """A provider's name, wire format, address and where its key is found."""
 
@@ -56,10 +72,11 @@ class Provider(Struct, frozen=True):
     keywords: tuple[str, ...] = ()
     """Every argument of `completion()` that does; follows from the above."""
 
-    def wire_of(self, model: str) -> str:
-        """The wire that a model is spoken to in."""
+    def wire_of(self, model: str) -> tuple[str, str]:
+        """The wire that a model is spoken to in, and its name there."""
         name = model.lower()
-        return next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
+        codec = next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
+        return codec, model.removeprefix(RESPONSES) if codec == "openai_responses" else model
 
     def __post_init__(self) -> None:
         variables = self.variables.values()

@@ -1,6 +1,6 @@
 """Providers that speak OpenAI's chat format with an accent, which is data in the words of `codecs/openai_chat.py`."""
 
-from callmeter.client.providers.row import Provider, Variable
+from callmeter.client.providers.row import RESPONSES_ONLY, TEXT_ONLY, Provider, Variable
 
 MAX_TOKENS = {"rename": {"max_completion_tokens": "max_tokens"}}
 """For those that know `max_tokens` only."""
@@ -214,6 +214,7 @@ ROWS = (
             "speech",
             "moderation",
         ),
+        wires=dict((*RESPONSES_ONLY, *TEXT_ONLY)),
         headers={"openai-organization": "$OPENAI_ORGANIZATION", "openai-project": "$OPENAI_PROJECT"},
         docs="https://platform.openai.com/docs/api-reference/chat",
         verified="sdk",

@@ -1,6 +1,6 @@
 """Providers with a wire format or credentials of their own: clouds above all."""
 
-from callmeter.client.providers.row import Provider, Variable
+from callmeter.client.providers.row import RESPONSES, Provider, Variable
 
 GOOGLE = {
     "project": Variable(
@@ -85,6 +85,7 @@ ROWS = (
         },
         signer="azure",
         quirks={"key_header": "api-key"},
+        wires={RESPONSES: "openai_responses"},
         docs="https://learn.microsoft.com/en-us/azure/ai-services/openai/reference",
         verified="sdk",
     ),

@@ -1,13 +1,16 @@
 """Azure OpenAI and Foundry: addresses in every form, verdicts of filters, tokens from Entra ID, and Azure's own client."""
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import callmeter
 from callmeter.client import codecs
@@ -83,6 +86,37 @@ def test_a_stream_that_breaks_off_says_so_and_keeps_its_text(case: Case) -> None
         outcomes.add(type(part.error))
     assert APIConnectionError in outcomes
     assert outcomes <= {APIConnectionError, InternalServerError, type(None)}
+
+
+def test_a_stream_damaged_in_any_byte_raises_nothing_but_api_errors() -> None:
+    dice, failed = random.Random(20251125), 0
+    for _ in range(3000):
+        case = dice.choice(STREAMS)
+        body = bytearray(case.body)
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(body))
+            body[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
+        failed += decode_stream(CODEC, case.call, case.deployment, bytes(body)).error is not None
+    assert failed > 500
+
+
+def test_each_of_several_choices_gets_its_own_verdicts_though_they_are_alike() -> None:
+    said = [
+        {
+            "index": at,
+            "delta": {"role": "assistant", "content": "x"},
+            "content_filter_results": {"hate": {"filtered": False}},
+        }
+        for at in (0, 1, 0, 1)
+    ]
+    said += [{"index": at, "delta": {}, "finish_reason": "stop"} for at in (0, 1)]
+    body = "".join(f"data: {json.dumps({'id': '1', 'model': 'm', 'choices': [choice]})}\n\n" for choice in said)
+    call = replace(CALL, stream=True, params={"n": 2})
+    decoded = decode_stream(CODEC, call, STREAMS[0].deployment, body.encode())
+    assert decoded.error is None
+    assert [choice.provider_specific_fields for choice in decoded.completion.choices] == [
+        {"content_filter_results": {"hate": {"filtered": False}}}
+    ] * 2
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=repr)
@@ -215,6 +249,18 @@ def test_claude_in_foundry_answers_over_the_wire(provider: FakeProvider) -> None
     answer = callmeter.completion("azure_ai/claude-sonnet-4-5", M, api_base=provider.url, api_key="k")
     assert answer.choices[0].message.content
     assert provider.requests[0].path == "/anthropic/v1/messages"
+
+
+def test_anthropics_own_client_for_foundry_sends_the_same(provider: FakeProvider) -> None:
+    client = anthropic.AnthropicFoundry(api_key="k", base_url=provider.url + "/anthropic/", max_retries=0)
+    client.messages.create(model="claude-opus-4-8", max_tokens=9, messages=M)  # type: ignore[arg-type]
+    callmeter.completion("azure_ai/claude-sonnet-4-5", M, max_tokens=9, api_base=provider.url, api_key="k")
+    theirs, ours = provider.requests
+    assert theirs.path == ours.path == "/anthropic/v1/messages"
+    key = "api-key" if "api-key" in theirs.headers else "x-api-key"
+    assert theirs.headers[key] == ours.headers["x-api-key"] == "k"
+    sent = json.loads(ours.body)
+    assert (sent["model"], sent["max_tokens"]) == ("claude-sonnet-4-5", 9)
 
 
 # --- errors

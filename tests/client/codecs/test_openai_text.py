@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+import callmeter
 from callmeter.client.codecs.openai_text import CODEC, prompts, text_chunk, text_completion
 from callmeter.errors import APIConnectionError, BadRequestError, RateLimitError
-from callmeter.testing import FakeProvider
+from callmeter.testing import FakeProvider, capture_events
 from callmeter.types import Call, Deployment, Secret
 from tests.client.codecs.one_answer import serving
 from tests.golden_cases import Case, check, decode, decode_stream, load_cases, sent_body, shown
@@ -131,6 +132,25 @@ def test_a_prompt_is_several_where_it_lists_texts_or_lists_of_tokens(given: Any,
 def test_completions_are_beside_chat(provider_name: str, base: str, url: str) -> None:
     where = replace(HERE, provider=provider_name, api_base=base, variables={"api_version": "1"})
     assert CODEC.request(replace(CALL, extra={"prompt": "x"}), where).url == url
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_model_that_only_completes_text_can_be_chatted_with(stream: bool, provider: FakeProvider) -> None:
+    asked: Any = {"messages": [{"role": "user", "content": "Hi"}], "api_base": provider.openai_base, "api_key": "k"}
+    with capture_events() as events:
+        answer = callmeter.completion("openai/gpt-3.5-turbo-instruct", stream=stream, **asked)
+        if stream:
+            answer = callmeter.stream_chunk_builder(list(answer))
+    assert answer.choices[0].message.content
+    (heard,) = provider.requests
+    assert heard.path == "/v1/completions"
+    assert json.loads(heard.body)["prompt"] == "Hi"
+    counted = provider.counts.tokens["text", "gpt-3.5-turbo-instruct"]
+    assert events[-1].usage_source == "provider"
+    assert (events[-1].usage.input_tokens, events[-1].usage.output_tokens) == (
+        counted.prompt_tokens,
+        counted.completion_tokens,
+    )
 
 
 def test_what_is_no_text_is_refused() -> None:
