@@ -6,7 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from callmeter.client.providers import PROVIDERS as CLIENT_ROWS
 from callmeter.pricing import PriceBook, Usage
+from callmeter.pricing.build.offers import SOURCES
+from callmeter.pricing.compile import HERE
 from callmeter.pricing.plan import build
 from callmeter.pricing.table import Model, load_index, load_table
 
@@ -130,3 +133,18 @@ def test_a_line_names_the_source_that_states_it(model: str, line: str, source: s
     usage = Usage(input_tokens=2, input_audio_tokens=1, output_tokens=1, output_image_tokens=1)
     cost = BOOK.price(model, usage, provider="openai", at=datetime(2026, 11, 1, tzinfo=UTC))
     assert {item.line: item.source for item in cost.items}[line] == source
+
+
+def test_the_notices_are_beside_the_tables_as_they_are_in_the_wheel() -> None:
+    notices = (HERE / "data" / "THIRD_PARTY_NOTICES").read_text()
+    assert (HERE.parent.parent / "THIRD_PARTY_NOTICES").read_text().startswith(notices)
+    collections = {source.split("://")[1].split("/")[0] for source in SOURCES.values()}
+    assert collections == {"github.com", "models.dev"}
+    assert all(name in notices for name in ("genai-prices", "LiteLLM", "models.dev", "Permission is hereby granted"))
+
+
+def test_a_provider_has_the_names_here_that_calls_give_it() -> None:
+    known = load_index().providers
+    for row in CLIENT_ROWS:
+        if row.name in known:
+            assert {known.get(name) for name in (row.name, *row.aliases)} == {row.name}
