@@ -35,7 +35,8 @@ RULES: Mapping[str, str] = {
     "decided": "a decision of ours",
     "checked": "the source compared it with the provider's page within 90 days",
     "agreed": "two sources agree",
-    "newer": "the newer source that names the provider's page",
+    "cited": "the newer source that names the provider's page",
+    "newer": "the newer source; none names the provider's page",
     "listed": "the only source that lists this very name",
     "single": "the only source",
 }
@@ -210,7 +211,9 @@ def _best(dossier: Dossier, offers: Sequence[Offer], as_of: date, decision: Deci
         return ranked[0], "checked"
     if best[1]:
         return ranked[0], "agreed"
-    return ranked[0], "listed" if best[2] != second[2] else "newer"
+    if best[2] != second[2]:
+        return ranked[0], "listed"
+    return ranked[0], "cited" if ranked[0].cites else "newer"
 
 
 def _rank(dossier: Dossier, offer: Offer, offers: Iterable[Offer], as_of: date) -> tuple[bool, bool, bool, bool, int]:

@@ -44,7 +44,7 @@ LITELLM, GENAI, CATALOGUE = "litellm", "genai-prices", "models.dev"
         # Two that agree outrank one that names the provider's page.
         ((offer(LITELLM, "1", cites=True), offer(GENAI, "2"), offer(CATALOGUE, "2")), "agreed", 2),
         # Of two, the one that names a page; else the newer.
-        ((offer(LITELLM, "1"), offer(CATALOGUE, "2", cites=True)), "newer", 2),
+        ((offer(LITELLM, "1"), offer(CATALOGUE, "2", cites=True)), "cited", 2),
         ((offer(LITELLM, "1"), offer(CATALOGUE, "2")), "newer", 1),
         # One that lists the name outranks one that has a pattern for it.
         ((offer(CATALOGUE, "1"), offer(GENAI, "2", exact=False, cites=True)), "listed", 1),
