@@ -141,3 +141,11 @@ def test_a_refused_entry_leaves_all_of_them_out() -> None:
     with pytest.raises(ConfigError):
         book.register_all([({"id": "good", "rates": [{"input": "1"}]}, None), ({"id": "bad"}, None)])
     assert book.price("good", USAGE, at=AT).status == "unpriced"
+
+
+def test_features_are_a_list_of_names() -> None:
+    book = PriceBook([entry({"input": "1", "confidence": "single"}, features=["vision", "reasoning", "vision"])])
+    known = book.model("mine")
+    assert known is not None
+    assert known.features == ("reasoning", "vision")
+    assert "features is 'vision'" in refusal({"input": "1"}, features="vision")

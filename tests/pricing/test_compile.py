@@ -74,3 +74,19 @@ def test_two_providers_of_one_name_stop_the_build(tmp_path) -> None:
 def test_a_price_that_is_none_stops_the_build(tmp_path) -> None:
     with pytest.raises(ConfigError, match="a: input"):
         build(tmp_path, '[[model]]\nid = "a"\n[[model.rates]]\ninput = "-1"\nsrc = "s"\n')
+
+
+def test_the_maker_of_a_name_that_several_list_is_in_the_index(tmp_path) -> None:
+    about = {"acme": ["a-"], "host": [], "rival": ["b-", "a-2"]}
+    for provider, makes in about.items():
+        head = f'[provider]\nid = "{provider}"\nmakes = {makes}\n[[source]]\nid = "s"\n'
+        (tmp_path / f"{provider}.toml").write_text(head + model("a-1") + model("a-2") + model("c-1"))
+    (tmp_path / "alone.toml").write_text('[provider]\nid = "alone"\nmakes = [""]\n[[source]]\nid = "s"\n' + model("d"))
+    # Two claim a-2, nobody c-1, and nobody else lists d.
+    assert msgspec.json.decode(compiled(tmp_path)["index.json"])["makers"] == {"a-1": "acme"}
+
+
+def test_a_table_says_where_its_rates_are_from_and_when_that_was_read(tmp_path) -> None:
+    head = '[provider]\nid = "acme"\n[[source]]\nid = "s"\nkind = "collection"\nurl = "https://s.example"\nchecked = 2026-11-25\n'
+    made = msgspec.json.decode(build(tmp_path, model("a"), head)["acme.json"])
+    assert made["sources"] == {"s": {"kind": "collection", "url": "https://s.example", "checked": "2026-11-25"}}

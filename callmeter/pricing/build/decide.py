@@ -35,7 +35,8 @@ RULES: Mapping[str, str] = {
     "decided": "a decision of ours",
     "checked": "the source compared it with the provider's page within 90 days",
     "agreed": "two sources agree",
-    "newer": "the newer source that names the provider's page",
+    "cited": "the newer source that names the provider's page",
+    "newer": "the newer source; none names the provider's page",
     "listed": "the only source that lists this very name",
     "single": "the only source",
 }
@@ -119,11 +120,21 @@ def decide(dossier: Dossier, as_of: date, decision: Decision | None = None) -> V
 
 
 def agree(one: Offer, other: Offer) -> bool:
-    """Whether two price lists are of one price: all of input and output that both state, or all that both state."""
+    """Whether two price lists are of one price: all of input and output that both state, or all that both state.
+
+    A list of regions alone contradicts none of ordinary prices.
+    """
     first, second = stated(one), stated(other)
+    if not (_ordinary(one) and _ordinary(other)):
+        return True
     shared = [slot for slot in first if slot in second and slot.plain]
     main = [slot for slot in shared if slot.line in MAIN] or shared
     return bool(main) and all(same(first[slot], second[slot]) for slot in main)
+
+
+def _ordinary(offer: Offer) -> bool:
+    """Whether it states what an ordinary request pays."""
+    return any(slot.plain for slot in stated(offer))
 
 
 def _can_take(decision: Decision, offers: Iterable[Offer]) -> bool:
@@ -200,10 +211,14 @@ def _best(dossier: Dossier, offers: Sequence[Offer], as_of: date, decision: Deci
         return ranked[0], "checked"
     if best[1]:
         return ranked[0], "agreed"
-    return ranked[0], "listed" if best[2] != second[2] else "newer"
+    if best[2] != second[2]:
+        return ranked[0], "listed"
+    return ranked[0], "cited" if ranked[0].cites else "newer"
 
 
 def _rank(dossier: Dossier, offer: Offer, offers: Iterable[Offer], as_of: date) -> tuple[bool, bool, bool, bool, int]:
+    if not _ordinary(offer):
+        return False, False, False, False, 0
     checked = offer.exact and offer.checked is not None and timedelta(0) <= as_of - offer.checked <= RECENT
     backed = any(other is not offer and agree(offer, other) for other in offers)
     return checked, backed and offer.exact, offer.exact, offer.cites, _preference(dossier, offer)

@@ -225,7 +225,7 @@ def _rates(place: Place, entry: Mapping[str, Any]) -> list[tuple[Slot, Decimal]]
         if field == "input_cost_per_image" and "output_cost_per_image" in entry:
             # The picture that goes in; `image` counts those that come out.
             continue
-        # Two fields may mean one line, the other one set to 0: a second of audio that goes in, and of text that comes out.
+        # Two fields may mean one line, the other one set to 0: a second of audio that goes in, of text that comes out.
         rates |= {
             slot: price for slot, price in _field(place, mode, field, value).items() if price or slot not in rates
         }

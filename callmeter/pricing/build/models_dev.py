@@ -15,6 +15,7 @@ from callmeter.pricing.build.offers import Era, Offer, Slot, per_unit
 
 SOURCE = "models.dev"
 
+# Keys without a clear unit are left out: `image`, and `request`, which may be one or a thousand.
 _LINES: Mapping[str, str] = {
     "input": "input",
     "output": "output",
@@ -28,9 +29,6 @@ _LINES: Mapping[str, str] = {
     "output_audio": "audio_out",
     "citation": "citation",
 }
-_NOT_OURS = frozenset({"tiers", "image", "request"})
-"""Keys without a unit: a "request" may be one or a thousand."""
-
 _FEATURES: Mapping[str, str] = {
     "reasoning": "reasoning",
     "tool_call": "function_calling",
@@ -93,12 +91,9 @@ def _tier(body: Mapping[str, Any]) -> str:
 
 def _mode(gives: Any) -> str:
     """What a model is for, where its output alone says so."""
-    only = set(gives)
-    return {
-        frozenset({"image"}): "image_generation",
-        frozenset({"video"}): "video_generation",
-        frozenset({"audio"}): "audio_speech",
-    }.get(frozenset(only), "")
+    return {("image",): "image_generation", ("video",): "video_generation", ("audio",): "audio_speech"}.get(
+        tuple(gives), ""
+    )
 
 
 def _features(entry: Mapping[str, Any], takes: Any, gives: Any) -> frozenset[str]:

@@ -11,7 +11,7 @@ from callmeter.pricing.build.offers import Offer, Slot, printed, same
 from callmeter.pricing.rates import TOKEN_LINES
 
 CEILING = Decimal("0.001")
-"""USD a token, 1,000 a million: no model is sold so high; it is a price by the thousand tokens, by the call or search."""
+"""USD a token, 1,000 a million: no model is sold so high; it is a price by the thousand, call or search."""
 
 BOTTOM = Decimal("4e-9")
 """USD a token of input or output, 0.004 a million: none is sold so low; it is a price by the minute."""

@@ -44,7 +44,7 @@ LITELLM, GENAI, CATALOGUE = "litellm", "genai-prices", "models.dev"
         # Two that agree outrank one that names the provider's page.
         ((offer(LITELLM, "1", cites=True), offer(GENAI, "2"), offer(CATALOGUE, "2")), "agreed", 2),
         # Of two, the one that names a page; else the newer.
-        ((offer(LITELLM, "1"), offer(CATALOGUE, "2", cites=True)), "newer", 2),
+        ((offer(LITELLM, "1"), offer(CATALOGUE, "2", cites=True)), "cited", 2),
         ((offer(LITELLM, "1"), offer(CATALOGUE, "2")), "newer", 1),
         # One that lists the name outranks one that has a pattern for it.
         ((offer(CATALOGUE, "1"), offer(GENAI, "2", exact=False, cites=True)), "listed", 1),
@@ -185,3 +185,16 @@ def test_what_a_source_states_is_not_replaced_by_what_follows() -> None:
     both = Slot("input", tier="batch", region="eu")
     given[both] = given[Slot("input")]._replace(price=Decimal("1.3"))
     assert completed(given)[both].price == Decimal("1.3")
+
+
+def test_a_list_of_regions_alone_adds_them_to_one_of_ordinary_prices() -> None:
+    regions = Offer(
+        source=LITELLM, provider="groq", model="m", cites=True,
+        eras=(Era(None, {Slot("input", region="eu"): Decimal("0.0000011")}),),
+    )  # fmt: skip
+    found = verdict(regions, offer(GENAI, "1"))
+    assert {slot: figure.source for slot, figure in found.figures.items()} == {
+        Slot("input"): GENAI,
+        Slot("output"): GENAI,
+        Slot("input", region="eu"): LITELLM,
+    }
