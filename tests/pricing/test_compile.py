@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from callmeter.errors import ConfigError
 from callmeter.pricing.compile import HERE, compiled
+from callmeter.pricing.sources import heading, listed
 from callmeter.pricing.table import load_index, load_table
 
 HEAD = '[provider]\nid = "acme"\naliases = ["ac"]\n[[source]]\nid = "s"\n'
@@ -86,7 +88,7 @@ def test_the_maker_of_a_name_that_several_list_is_in_the_index(tmp_path) -> None
     assert msgspec.json.decode(compiled(tmp_path)["index.json"])["makers"] == {"a-1": "acme"}
 
 
-def test_a_table_says_where_its_rates_are_from_and_when_that_was_read(tmp_path) -> None:
+def test_a_table_says_where_its_rates_are_from_and_when_that_was_read() -> None:
     head = '[provider]\nid = "acme"\n[[source]]\nid = "s"\nkind = "collection"\nurl = "https://s.example"\nchecked = 2026-11-25\n'
-    made = msgspec.json.decode(build(tmp_path, model("a"), head)["acme.json"])
-    assert made["sources"] == {"s": {"kind": "collection", "url": "https://s.example", "checked": "2026-11-25"}}
+    source = listed(heading(head + '[[model]]\nid = "a"\n'))["s"]
+    assert (source.kind, source.url, source.checked) == ("collection", "https://s.example", date(2026, 11, 25))

@@ -11,6 +11,7 @@ from callmeter.pricing import PriceBook, Usage
 from callmeter.pricing.build.offers import SOURCES
 from callmeter.pricing.compile import HERE
 from callmeter.pricing.plan import build
+from callmeter.pricing.sources import packaged
 from callmeter.pricing.table import Model, load_index, load_table
 
 BOOK = PriceBook()
@@ -59,10 +60,10 @@ def test_the_tables_cover_what_they_promise() -> None:
 
 def test_every_rate_names_a_source_that_says_where_and_when() -> None:
     for provider in PROVIDERS:
-        table = load_table(provider)
+        table, sources = load_table(provider), packaged(provider)
         for model in table.models:
             for rate in model.rates:
-                source = table.sources[rate.source]
+                source = sources[rate.source]
                 assert source.note or (source.url and source.checked), (provider, model.id, rate)
 
 
