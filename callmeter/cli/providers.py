@@ -33,6 +33,8 @@ def _called(row: "Provider", word: str) -> bool:
 
 def report(rows: "list[Provider]") -> Report:
     """The rows as a table."""
+    from callmeter.client.codecs import exists
+
     return Report(
         title="Providers",
         columns=("provider", "name", "wire", "key", "address", "serves", "aliases"),
@@ -40,7 +42,7 @@ def report(rows: "list[Provider]") -> Report:
             (
                 row.name,
                 row.display or row.name,
-                row.codec,
+                row.codec if exists(row.codec) else f"{row.codec}, not callable yet",
                 " or ".join(row.key_env) if row.needs_key else "none needed",
                 row.base_url or f"your own, in {' or '.join(row.base_env)}",
                 ", ".join(row.serves),

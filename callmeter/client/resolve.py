@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from callmeter.client.codecs import load
 from callmeter.client.credentials import signer_for
 from callmeter.client.providers import BY_NAME, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
@@ -43,15 +44,20 @@ def provider_of(model: str, custom: str | None, owner: Owner) -> tuple[Provider,
     name = owner(model)
     if name is not None and name in BY_NAME:
         return BY_NAME[name], model
+    near = get_close_matches(prefix.lower(), BY_NAME, 3, 0.6) if slash else []
+    advice = (
+        f"{prefix!r} is no provider; did you mean {' or '.join(near)}?"
+        if near
+        else f"put the provider before it, as in 'openai/{model or 'gpt-4o'}', or pass custom_llm_provider=…."
+    )
     raise BadRequestError(
-        f"LLM Provider NOT provided. You passed model={model!r}: put the provider before it, as in "
-        f"'openai/{model}', or pass custom_llm_provider=…. `callmeter providers` lists all "
+        f"LLM Provider NOT provided. You passed model={model!r}: {advice} `callmeter providers` lists all "
         f"{len(PROVIDERS)}: {KNOWN_BEST}",
         model=model,
     )
 
 
-KNOWN_BEST = "openai, anthropic, gemini, vertex_ai, azure, bedrock, mistral, groq, openrouter, ollama, …"
+KNOWN_BEST = "openai, anthropic, gemini, vertex_ai, azure, mistral, groq, xai, openrouter, ollama, …"
 
 
 def _near(name: str) -> str:
@@ -105,6 +111,7 @@ def _deployment(
     """The deployment as it follows from what stood in the row's environment variables and keywords."""
     row = BY_NAME[provider]
     codec, model = row.wire_of(model)
+    load(codec)  # a wire that is not spoken yet is said to be that, whatever else is missing
     environ = {name: value for name, value in zip(row.environment, known, strict=True) if value}
     given = dict(zip(row.keywords, said, strict=True))
     variables = _variables(row, given, environ) if row.variables else {}
@@ -234,7 +241,6 @@ def get_supported_openai_params(
     base_model: str | None = None,
 ) -> list[str] | None:
     """Names of the OpenAI parameters this model's wire carries; None where the provider is not known."""
-    from callmeter.client.codecs import load
     from callmeter.pricing import default_book
 
     try:
