@@ -75,13 +75,14 @@ def test_a_models_rates_stand_with_their_source_and_day(run: Run, place: Path) -
 
 
 def test_history_shows_past_rates_and_at_shows_those_of_a_day(run: Run, place: Path) -> None:
-    every = rows(run, "show", "gpt-4o", "--history", "--home", place)
-    then = rows(run, "show", "gpt-4o", "--at", "2024-06-01", "--home", place)
-    assert len(every) > len(rows(run, "show", "gpt-4o", "--home", place))
+    asked = ("show", "gpt-4o", "--provider", "openai", "--home", place)
+    every = rows(run, *asked, "--history")
+    then = rows(run, *asked, "--at", "2024-06-01")
+    assert len(every) > len(rows(run, *asked))
     assert {row["price"] for row in then if row["line"] == "input" and "batch" not in row["condition"]} == {"5"}
     assert all(row["until"] for row in then)
     assert any(row in every for row in then)
-    before = document_of(run, "show", "gpt-4o", "--at", "2020-01-01", "--home", place, code=1)
+    before = document_of(run, "show", "gpt-4o", "--provider", "openai", "--at", "2020-01-01", "--home", place, code=1)
     assert "openai/gpt-4o has no price at that instant" in before["notes"]
 
 
@@ -108,7 +109,7 @@ def test_an_unknown_name_is_said_to_be_unpriced_with_names_near_to_it(run: Run, 
     found = document_of(run, "show", "gpt-4p", "--home", place, code=1)
     assert found["rows"] == []
     assert found["notes"][0] == "there is no price for 'gpt-4p': calls to it are unpriced, not free"
-    assert "gpt-4o (openai)" in found["notes"][1]
+    assert "gpt-4o (" in found["notes"][1]
     other = document_of(run, "show", "gpt-4o", "--provider", "nobody", "--home", place, code=1)
     assert "no price table for the provider 'nobody'; there is one for " in other["notes"][0]
     assert all(name in other["notes"][0] for name in ("anthropic", "ollama", "openai"))
@@ -123,7 +124,8 @@ def test_where_all_is_free_an_unlisted_name_is_no_failure(run: Run, place: Path)
 def test_search_finds_by_all_words_and_sorts(run: Run, place: Path) -> None:
     found = rows(run, "search", "claude", "HAIKU", "--sort", "input", "--home", place)
     assert len(found) >= 4
-    assert all("haiku" in row["model"] and row["provider"] == "anthropic" for row in found)
+    assert all("haiku" in row["model"].lower() for row in found)
+    assert "anthropic" in {row["provider"] for row in found}
     prices = [float(row["input"]) for row in found]
     assert prices == sorted(prices)
     longest = rows(run, "search", "gpt", "--sort", "context", "--limit", "3", "--home", place)
@@ -274,7 +276,7 @@ NEWER = newer(changed(packaged(), "openai", "gpt-4o", times("output", 11, 10)))
 
 
 def output_price(run: Run, place: Path) -> str:
-    found = rows(run, "show", "gpt-4o", "--tier", "standard", "--home", place)
+    found = rows(run, "show", "gpt-4o", "--provider", "openai", "--tier", "standard", "--home", place)
     return next(str(row["price"]) for row in found if row["line"] == "output")
 
 
@@ -508,11 +510,11 @@ def test_overrides_are_listed_beside_the_tables_rates(run: Run, overridden: Path
 
 
 def test_show_and_search_have_the_overrides_in_them(run: Run, overridden: Path) -> None:
-    found = rows(run, "show", "gpt-4o", "--tier", "standard", "--home", overridden)
+    found = rows(run, "show", "gpt-4o", "--provider", "openai", "--tier", "standard", "--home", overridden)
     assert {row["source"] for row in found if row["per"] == "1M tokens"} == {"user: contract 2026-14"}
-    haiku = next(row for row in rows(run, "search", "haiku-4-5", "--home", overridden))
+    haiku = next(row for row in rows(run, "search", "haiku-4-5", "--provider", "anthropic", "--home", overridden))
     assert (haiku["input"], haiku["output"]) == ("0.875", "4.375")
-    shown = rows(run, "show", "claude-haiku-4-5", "--tier", "standard", "--home", overridden)
+    shown = rows(run, "show", "anthropic/claude-haiku-4-5", "--tier", "standard", "--home", overridden)
     plain = next(row for row in shown if row["line"] == "input")
     assert (plain["source"], plain["checked"]) == ("genai-prices, user: committed use, 12.5% off", "2026-11-25")
 

@@ -113,6 +113,7 @@ class Compactor:
 
         Both times are monotonic nanoseconds. Failures are logged once and tried again; nothing gets out.
         """
+        unopened = self._journal is None
         try:
             due = self._is_due()
             if due or now_ns >= self._tidy_at:
@@ -121,7 +122,7 @@ class Compactor:
         except LeaseLost:
             return now_ns + POLL_NS
         except Exception as error:
-            self._complain(error)
+            self._complain(error, quietly=unopened and self._journal is None)
             self.close()
             return now_ns + RETRY_NS
         self._complained = ""
@@ -374,12 +375,13 @@ class Compactor:
             self._db = open_memory(self._home / "ledger" / SPILL, threads=1, memory_limit=MEMORY)
         return self._db
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: Exception, *, quietly: bool) -> None:
         text = f"{type(error).__name__}: {error}"
         if text != self._complained:
-            # What is wrong with the journal the writer says, who needs it more often.
-            level = logging.INFO if isinstance(error, JournalError) else logging.WARNING
-            log.log(level, "the ledger's compactor failed and tries again: %s", text)
+            # Of a journal that cannot be opened the writer says so, who needs it more often.
+            log.log(
+                logging.INFO if quietly else logging.WARNING, "the ledger's compactor failed and tries again: %s", text
+            )
             self._complained = text
 
 
