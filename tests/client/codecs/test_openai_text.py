@@ -1,4 +1,4 @@
-"""Legacy text completions in both directions, against golden bytes and against OpenAI's own client."""
+"""Legacy text completions in both directions, against OpenAI's own client."""
 
 import json
 from collections.abc import Iterator
@@ -6,20 +6,17 @@ from typing import Any
 
 import openai
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import callmeter
 from callmeter.client.codecs.openai_text import CODEC, prompts, text_chunk, text_completion
-from callmeter.errors import APIConnectionError, BadRequestError, RateLimitError
+from callmeter.errors import BadRequestError
 from callmeter.testing import FakeProvider, capture_events
 from callmeter.types import Call, Deployment, Secret
 from tests.client.codecs.one_answer import serving
-from tests.golden_cases import Case, check, decode, decode_stream, load_cases, sent_body, shown
+from tests.golden_cases import Case, decode, load_cases
 
 CASES = load_cases("openai_text")
-STREAMS = [case for case in CASES if case.call.stream]
 WHOLE = [case for case in CASES if case.error is None]
 CALL = Call(id="c", operation="text_completion", model="openai/m")
 HERE = Deployment(provider="openai", model="m", codec="openai_text", api_base="https://api.openai.com/v1")
@@ -29,40 +26,6 @@ HERE = Deployment(provider="openai", model="m", codec="openai_text", api_base="h
 def provider() -> Iterator[FakeProvider]:
     with FakeProvider() as server:
         yield server
-
-
-@pytest.mark.parametrize("case", CASES, ids=repr)
-def test_a_golden_answer_decodes_to_what_its_files_say(case: Case) -> None:
-    check(case, CODEC)
-
-
-@pytest.mark.parametrize("case", CASES, ids=repr)
-def test_a_golden_call_is_sent_as_its_file_says(case: Case) -> None:
-    assert sent_body(case, CODEC) == case.request
-
-
-@pytest.mark.parametrize("case", STREAMS, ids=repr)
-def test_a_stream_decodes_alike_wherever_it_is_cut_once(case: Case) -> None:
-    whole = shown(decode(case, CODEC))
-    for cut in range(1, len(case.body)):
-        assert shown(decode(case, CODEC, [cut])) == whole, cut
-
-
-@given(case=st.sampled_from(STREAMS), cuts=st.lists(st.integers(min_value=1, max_value=1000), max_size=40))
-def test_a_stream_decodes_alike_however_often_it_is_cut(case: Case, cuts: list[int]) -> None:
-    check(case, CODEC, cuts)
-
-
-@pytest.mark.parametrize("case", STREAMS, ids=repr)
-def test_a_stream_that_breaks_off_says_so_and_keeps_its_text(case: Case) -> None:
-    before, outcomes = "", set()
-    for end in range(len(case.body)):
-        part = decode_stream(CODEC, case.call, case.deployment, case.body[:end])
-        assert part.text.startswith(before)
-        before = part.text
-        outcomes.add(type(part.error))
-    assert APIConnectionError in outcomes
-    assert outcomes <= {APIConnectionError, RateLimitError, type(None)}
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=repr)
