@@ -81,16 +81,19 @@ class Intake:
         with self._lock:
             self._hash_key, self._owner, self._spool = hash_key, owner, spool
 
-    def gather(self) -> bool:
-        """Take what waits into the group, as far as it has room; whether there was anything."""
+    def gather(self) -> tuple[int, int]:
+        """Take what waits into the group, as far as it has room; how many events the group held before, and holds now.
+
+        Only here are the two of one group: another thread may cut it as soon as this returns.
+        """
         with self._lock:
-            if self._hash_key is None:
-                return False
-            self._note_sinks()
-            before, rows = self.group.events, self._taken_rows(self._hash_key)
-            if rows and self._spool is not None:
-                self._spool.append(rows)
-            return self.group.events > before
+            before = self.group.events
+            if self._hash_key is not None:
+                self._note_sinks()
+                rows = self._taken_rows(self._hash_key)
+                if rows and self._spool is not None:
+                    self._spool.append(rows)
+            return before, self.group.events
 
     def cut(self) -> Group:
         """The group as it is, to be committed; another begins."""

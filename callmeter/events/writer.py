@@ -286,14 +286,12 @@ class Writer:
     def _run_spool(self) -> None:
         """Take events as they come. While the writer is held up, the group fills and the hand-off's bounds hold."""
         while not self._stopped:
-            group = self.intake.group
-            first = not group.events
-            gathered = self.intake.gather()
-            if first or group.events >= GROUP_EVENTS or self._hurries():
+            before, now = self.intake.gather()
+            if not before or now >= GROUP_EVENTS or self._hurries():
                 self._called.set()
-            if gathered:
+            if now > before:
                 self.handoff.sleep(GATHER_S, GROUP_EVENTS - 1, lambda: self._stopped)
-            elif group.full:
+            elif self.intake.group.full:
                 self.handoff.sleep(GROUP_NS / 1e9, self.handoff.max_events, lambda: self._stopped)
             else:
                 self.handoff.sleep(None, 0, lambda: self._stopped)

@@ -89,6 +89,28 @@ def test_a_full_group_does_not_wait(rig: Rig) -> None:
     assert len(rig.stored()) == GROUP_EVENTS
 
 
+def test_the_first_event_after_a_group_was_cut_rouses_the_writer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, intake = rig.writer, rig.writer.intake
+    rig.step()
+    rig.put(succeeded(1))
+    assert intake.gather() == (0, 1)
+    gather = intake.gather
+
+    def cut_before() -> tuple[int, int]:
+        """The writer takes the group at the last moment; then comes an event."""
+        writer._group = intake.cut()
+        rig.put(succeeded(2))
+        return gather()
+
+    monkeypatch.setattr(intake, "gather", cut_before)
+    monkeypatch.setattr(writer.handoff, "sleep", lambda *_: setattr(writer, "_stopped", True))
+    writer._run_spool()
+    assert writer._called.is_set()
+    monkeypatch.undo()
+    assert writer.stop(5)
+    assert rig.stored() == [succeeded(1).id, succeeded(2).id]
+
+
 def test_each_sink_gets_what_it_wants_and_the_ledger_the_ends(rig: Rig) -> None:
     rig.put(started(1), succeeded(1))
     assert rig.writer.commit(5)
