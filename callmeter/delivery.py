@@ -143,23 +143,23 @@ class Delivery:
         Raises `JournalError` for what may pass, a full disk or a lock held elsewhere: the writer keeps the events and
         tries again.
         """
-        if self._temporary is not None:
-            return Journal.open(self._temporary, clock=self._clock)
         with self._opening:
-            return self._open_home() if self._temporary is None else Journal.open(self._temporary, clock=self._clock)
+            if self._temporary is None:
+                try:
+                    return Journal.open(self.home, clock=self._clock, power=self._settings.durability == "power")
+                except HomeError as error:
+                    self._temporary = self._make_temporary(error)
+            return Journal.open(self._temporary, clock=self._clock)
 
-    def _open_home(self) -> Journal:
-        try:
-            return Journal.open(self.home, clock=self._clock, power=self._settings.durability == "power")
-        except HomeError as error:
-            self._temporary = Path(tempfile.mkdtemp(prefix="callmeter-"))
-            log.warning(
-                "%s. Until this process ends its events are kept in %s only, and delivered from there; the ledger "
-                "will not have them",
-                error,
-                self._temporary,
-            )
-        return Journal.open(self._temporary, clock=self._clock)
+    def _make_temporary(self, error: HomeError) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="callmeter-"))
+        log.warning(
+            "%s. Until this process ends its events are kept in %s only, and delivered from there; the ledger will not "
+            "have them",
+            error,
+            folder,
+        )
+        return folder
 
     # -- threads
 

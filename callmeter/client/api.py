@@ -11,7 +11,7 @@ import msgspec
 from callmeter.client import codecs, flow
 from callmeter.client.drive import adrive, drive
 from callmeter.client.mock import AsyncMockTransport, Mock, MockTransport
-from callmeter.client.params import OPENAI_CHAT_PARAMS, admit, split
+from callmeter.client.params import admit, split
 from callmeter.client.plan import Plan, Target
 from callmeter.client.prices import base_model_of, price_given
 from callmeter.client.providers import KEYWORDS, Provider
@@ -149,13 +149,10 @@ def _check(rt: Runtime, ours: Mapping[str, Any], params: Mapping[str, Any]) -> C
 
 def _sorted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The caller's keywords: about the call, OpenAI's own, and everything else; the latter two without Nones."""
-    ours, params, extra = dict[str, Any](), dict[str, Any](), dict[str, Any]()
+    ours, asked = dict[str, Any](), dict[str, Any]()
     for name, value in given.items():
-        if name in OURS:
-            ours[name] = value
-        elif value is not None:
-            (params if name in OPENAI_CHAT_PARAMS else extra)[name] = value
-    return ours, params, extra
+        (ours if name in OURS else asked)[name] = value
+    return ours, *split(asked)
 
 
 def _for_callbacks(call_type: str, ours: Mapping[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
@@ -238,10 +235,9 @@ def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | Non
     """The same call at another model; `changes` may bring an address, a key, messages and parameters of its own."""
     model = changes.pop("model", call.model)
     messages = changes.pop("messages", call.messages)
-    theirs = {name: changes.pop(name) for name in tuple(changes) if name in OURS}
+    theirs, params, extra = _sorted(changes)
     if model != call.model:
         ours = {name: value for name, value in ours.items() if name not in OF_ONE_MODEL}
-    params, extra = split(changes)
     other = msgspec.structs.replace(
         call, model=model, messages=messages, params={**call.params, **params}, extra={**call.extra, **extra}
     )

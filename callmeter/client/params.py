@@ -54,8 +54,10 @@ Source: https://platform.openai.com/docs/api-reference/chat/create
 
 def split(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords as `(params, extra)`: OpenAI's own and everything else, without those left at None."""
-    params = {name: value for name, value in kwargs.items() if name in OPENAI_CHAT_PARAMS and value is not None}
-    extra = {name: value for name, value in kwargs.items() if name not in OPENAI_CHAT_PARAMS and value is not None}
+    params, extra = dict[str, Any](), dict[str, Any]()
+    for name, value in kwargs.items():
+        if value is not None:
+            (params if name in OPENAI_CHAT_PARAMS else extra)[name] = value
     return params, extra
 
 
