@@ -4,6 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+NUMBER = "@" * 16
+"""Stands in a rendered body for the answer's number, so that bodies can be rendered once and ids still differ."""
+
 
 class Heard(Struct, frozen=True, kw_only=True):
     """One request as it came. Header names are lower case."""
@@ -34,6 +37,20 @@ class ToolUse(Struct, frozen=True):
 
     name: str
     arguments: str = "{}"
+
+
+class Order(Struct, frozen=True):
+    """All that an answer depends on."""
+
+    wire: str
+    model: str
+    stream: bool
+    shows_usage: bool
+    tokens: Tokens
+    words: tuple[str, ...]
+    tools: tuple[ToolUse, ...]
+    finish: str
+    reports: bool
 
 
 class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

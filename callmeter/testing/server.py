@@ -11,9 +11,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from callmeter.testing.scripts import Answer, Heard, Script, Served
-from callmeter.testing.wires import NUMBER
+from callmeter.testing.scripts import NUMBER, Answer, Heard, Script, Served
 
+_NUMBER = NUMBER.encode()
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         if script.immediate:
             # Counted first: whoever has read the answer may ask for the count at once.
             self._host.answered(whole)
-            self._transport.write((head + _framed(answer)).replace(NUMBER, number))
+            self._transport.write((head + _framed(answer)).replace(_NUMBER, number))
         else:
             self._delivery = asyncio.get_running_loop().create_task(self._deliver(script, head, number, whole))
 
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
                 if at == last:
                     self._host.answered(_part(whole, pieces, size))
                     counted = True
-                self._transport.write(unit.data.replace(NUMBER, number))
+                self._transport.write(unit.data.replace(_NUMBER, number))
         except asyncio.CancelledError:
             # The client left. What was never written is not counted as such.
             return
@@ -190,7 +190,7 @@ def _head_of(status: int, content_type: str, length: int | None, headers: tuple[
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}", f"content-type: {content_type}"]
     lines.append("transfer-encoding: chunked" if length is None else f"content-length: {length}")
     # OpenAI calls its request id `x-request-id`, Anthropic `request-id`.
-    lines += [f"{name}: req_{NUMBER.decode()}" for name in ("x-request-id", "request-id")]
+    lines += [f"{name}: req_{NUMBER}" for name in ("x-request-id", "request-id")]
     lines += [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

@@ -13,18 +13,14 @@ from msgspec import Raw, Struct
 
 from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
-from callmeter.testing import wires_gemini
+from callmeter.testing import wires_gemini as gemini
 from callmeter.testing import wires_responses as responses
 from callmeter.testing import wires_text as text
-from callmeter.testing.scripts import Answer, Heard, Tokens, ToolUse, Wish
-
-NUMBER = b"@" * 16
-"""Stands in a rendered body for the answer's number, so that bodies can be rendered once and ids still differ."""
+from callmeter.testing.scripts import NUMBER, Answer, Heard, Order, Tokens, ToolUse, Wish
 
 CREATED = 1_750_000_000
 _CREATED_AT = "2025-06-15T15:06:40.123456Z"
 _TEXT = "Hello from the fake provider, which answers everything alike."
-_ID = NUMBER.decode()
 
 _encode = msgspec.json.encode
 
@@ -68,20 +64,6 @@ _messages = msgspec.json.Decoder(list[_Message])
 _wish = msgspec.json.Decoder(Wish)
 
 
-class Order(Struct, frozen=True):
-    """All that an answer depends on."""
-
-    wire: str
-    model: str
-    stream: bool
-    shows_usage: bool
-    tokens: Tokens
-    words: tuple[str, ...]
-    tools: tuple[ToolUse, ...]
-    finish: str
-    reports: bool
-
-
 _TAILS = (
     ("/chat/completions", "openai"),
     ("/completions", "text"),
@@ -100,7 +82,7 @@ def wire_of(path: str) -> str:
     for tail, wire in _TAILS:
         if where.endswith(tail):
             return wire
-    return wires_gemini.wire_of_method(path)
+    return gemini.wire_of_method(path)
 
 
 def answer_to(heard: Heard) -> tuple[Answer, Wish]:
@@ -109,7 +91,7 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
     if not wire or heard.method != "POST":
         return failure(wire or "openai", 404, f"no route {heard.method} {heard.path}"), Wish()
     try:
-        body = _body.decode(wires_gemini.as_openai(heard.path, heard.body))
+        body = _body.decode(gemini.as_openai(heard.path, heard.body))
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)
     except msgspec.MsgspecError as error:
@@ -124,13 +106,13 @@ def failure(wire: str, status: int, message: str = "", model: str = "") -> Answe
     message = message or f"the fake provider was told to answer {status}"
     if wire == "anthropic":
         kind = _ANTHROPIC_ERRORS.get(status, "api_error")
-        shown: Any = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_" + _ID}
+        shown: Any = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_" + NUMBER}
     elif wire == "gemini":
-        shown = wires_gemini.failure_body(status, message)
+        shown = gemini.failure_body(status, message)
     elif wire == "ollama":
         shown = {"error": message}
     elif wire == "cohere":
-        shown = {"id": _ID, "message": message}
+        shown = {"id": NUMBER, "message": message}
     else:
         kind, code = _OPENAI_ERRORS.get(status, ("server_error", None))
         shown = {"error": {"message": message, "type": kind, "param": None, "code": code}}
@@ -249,12 +231,16 @@ def _openai(order: Order) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "".join(order.words) or None, "refusal": None}
     if order.tools:
         message["tool_calls"] = [
-            {"id": f"call_{_ID}{at}", "type": "function", "function": {"name": tool.name, "arguments": tool.arguments}}
+            {
+                "id": f"call_{NUMBER}{at}",
+                "type": "function",
+                "function": {"name": tool.name, "arguments": tool.arguments},
+            }
             for at, tool in enumerate(order.tools)
         ]
     finish = "tool_calls" if order.tools else order.finish
     whole: dict[str, Any] = {
-        "id": "chatcmpl-" + _ID,
+        "id": "chatcmpl-" + NUMBER,
         "object": "chat.completion",
         "created": CREATED,
         "model": order.model,
@@ -269,7 +255,7 @@ def _openai(order: Order) -> dict[str, Any]:
 
 def _openai_stream(order: Order) -> tuple[int, list[bytes]]:
     head: dict[str, Any] = {
-        "id": "chatcmpl-" + _ID,
+        "id": "chatcmpl-" + NUMBER,
         "object": "chat.completion.chunk",
         "created": CREATED,
         "model": order.model,
@@ -288,7 +274,7 @@ def _openai_stream(order: Order) -> tuple[int, list[bytes]]:
     for at, tool in enumerate(order.tools):
         named = {"name": tool.name, "arguments": ""}
         pieces.append(
-            chunk({"tool_calls": [{"index": at, "id": f"call_{_ID}{at}", "type": "function", "function": named}]})
+            chunk({"tool_calls": [{"index": at, "id": f"call_{NUMBER}{at}", "type": "function", "function": named}]})
         )
         pieces += [
             chunk({"tool_calls": [{"index": at, "function": {"arguments": part}}]}) for part in _halves(tool.arguments)
@@ -333,11 +319,11 @@ def _anthropic(order: Order) -> dict[str, Any]:
     if order.words:
         content.append({"type": "text", "text": "".join(order.words)})
     content += [
-        {"type": "tool_use", "id": f"toolu_{_ID}{at}", "name": tool.name, "input": Raw(tool.arguments.encode())}
+        {"type": "tool_use", "id": f"toolu_{NUMBER}{at}", "name": tool.name, "input": Raw(tool.arguments.encode())}
         for at, tool in enumerate(order.tools)
     ]
     whole: dict[str, Any] = {
-        "id": "msg_" + _ID,
+        "id": "msg_" + NUMBER,
         "type": "message",
         "role": "assistant",
         "model": order.model,
@@ -368,7 +354,7 @@ def _anthropic_stream(order: Order) -> tuple[int, list[bytes]]:
         blocks.append(({"type": "text", "text": ""}, deltas))
     for at, tool in enumerate(order.tools):
         deltas = [{"type": "input_json_delta", "partial_json": part} for part in ("", *_halves(tool.arguments))]
-        blocks.append(({"type": "tool_use", "id": f"toolu_{_ID}{at}", "name": tool.name, "input": {}}, deltas))
+        blocks.append(({"type": "tool_use", "id": f"toolu_{NUMBER}{at}", "name": tool.name, "input": {}}, deltas))
     for index, (block, deltas) in enumerate(blocks):
         pieces.append(event("content_block_start", index=index, content_block=block))
         pieces += [event("content_block_delta", index=index, delta=delta) for delta in deltas]
@@ -394,7 +380,7 @@ def _ollama_end(order: Order) -> dict[str, Any]:
 
 def _ollama_tool(at: int, tool: ToolUse) -> dict[str, Any]:
     arguments = Raw(tool.arguments.encode())
-    return {"id": f"call_{_ID}{at}", "function": {"index": at, "name": tool.name, "arguments": arguments}}
+    return {"id": f"call_{NUMBER}{at}", "function": {"index": at, "name": tool.name, "arguments": arguments}}
 
 
 def _ollama(order: Order) -> dict[str, Any]:
@@ -421,11 +407,7 @@ _WIRES = {
     "azure": (azure.plain(_openai), azure.streamed(_openai_stream), "text/event-stream; charset=utf-8"),
     "text": (text.plain(_openai), text.streamed(_openai_stream), "text/event-stream; charset=utf-8"),
     "anthropic": (_anthropic, _anthropic_stream, "text/event-stream; charset=utf-8"),
-    "gemini": (
-        lambda order: wires_gemini.whole(order, _ID),
-        lambda order: wires_gemini.streamed(order, _ID),
-        "text/event-stream",
-    ),
+    "gemini": (gemini.whole, gemini.streamed, "text/event-stream"),
     "ollama": (_ollama, _ollama_stream, "application/x-ndjson"),
     "cohere": (cohere.plain, cohere.streamed, "text/event-stream"),
     "responses": (responses.plain, responses.streamed, "text/event-stream; charset=utf-8"),

@@ -3,12 +3,11 @@
 Shapes as documented: https://docs.cohere.com/reference/chat, https://docs.cohere.com/reference/chat-stream
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from callmeter.testing.scripts import Tokens, ToolUse
+from callmeter.testing.scripts import NUMBER, Order, ToolUse
 
 PREAMBLE = 7
 """Tokens that Cohere itself puts before a conversation and does not bill."""
@@ -16,23 +15,9 @@ PREAMBLE = 7
 PLAN = "I will use a tool."
 
 _FINISH = {"stop": "COMPLETE", "length": "MAX_TOKENS", "content_filter": "ERROR_TOXIC"}
-_ID = "@" * 16
 
 
-class _Order(Protocol):
-    @property
-    def words(self) -> Sequence[str]: ...
-    @property
-    def tools(self) -> Sequence[ToolUse]: ...
-    @property
-    def tokens(self) -> Tokens: ...
-    @property
-    def finish(self) -> str: ...
-    @property
-    def reports(self) -> bool: ...
-
-
-def _end(order: _Order) -> dict[str, Any]:
+def _end(order: Order) -> dict[str, Any]:
     end: dict[str, Any] = {"finish_reason": "TOOL_CALL" if order.tools else _FINISH.get(order.finish, order.finish)}
     if order.reports:
         tokens = order.tokens
@@ -47,10 +32,14 @@ def _end(order: _Order) -> dict[str, Any]:
 
 
 def _tool(at: int, tool: ToolUse, arguments: str) -> dict[str, Any]:
-    return {"id": f"{tool.name}_{_ID}{at}", "type": "function", "function": {"name": tool.name, "arguments": arguments}}
+    return {
+        "id": f"{tool.name}_{NUMBER}{at}",
+        "type": "function",
+        "function": {"name": tool.name, "arguments": arguments},
+    }
 
 
-def plain(order: _Order) -> dict[str, Any]:
+def plain(order: Order) -> dict[str, Any]:
     """A whole answer."""
     message: dict[str, Any] = {"role": "assistant"}
     if order.words:
@@ -58,13 +47,13 @@ def plain(order: _Order) -> dict[str, Any]:
     if order.tools:
         message["tool_plan"] = PLAN
         message["tool_calls"] = [_tool(at, tool, tool.arguments) for at, tool in enumerate(order.tools)]
-    return {"id": _ID, "message": message, **_end(order)}
+    return {"id": NUMBER, "message": message, **_end(order)}
 
 
-def streamed(order: _Order) -> tuple[int, list[bytes]]:
+def streamed(order: Order) -> tuple[int, list[bytes]]:
     """A stream: how many pieces come before the first text, and all of them."""
     start = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
-    pieces = [_event("message-start", id=_ID, delta={"message": start})]
+    pieces = [_event("message-start", id=NUMBER, delta={"message": start})]
     if order.words:
         pieces.append(_event("content-start", index=0, delta=_added(content={"type": "text", "text": ""})))
         pieces += [_event("content-delta", index=0, delta=_added(content={"text": words})) for words in order.words]
@@ -79,7 +68,7 @@ def streamed(order: _Order) -> tuple[int, list[bytes]]:
             for part in (tool.arguments[:middle], tool.arguments[middle:])
         ]
         pieces.append(_event("tool-call-end", index=at))
-    return 2, [*pieces, _event("message-end", id=_ID, delta=_end(order))]
+    return 2, [*pieces, _event("message-end", id=NUMBER, delta=_end(order))]
 
 
 def _added(**fields: Any) -> dict[str, Any]:

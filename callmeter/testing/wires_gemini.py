@@ -4,13 +4,12 @@ Shapes as documented: https://ai.google.dev/api/generate-content
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-if TYPE_CHECKING:
-    from callmeter.testing.wires import Order
+from callmeter.testing.scripts import NUMBER, Order
 
 _encode = msgspec.json.encode
 
@@ -74,17 +73,17 @@ def failure_body(status: int, message: str) -> dict[str, Any]:
     return {"error": {"code": status, "message": message, "status": STATUSES.get(status, "UNKNOWN")}}
 
 
-def whole(order: "Order", number: str) -> dict[str, Any]:
+def whole(order: Order) -> dict[str, Any]:
     """A whole answer."""
     parts = [{"text": "".join(order.words)}] if order.words else []
-    return _event(order, number, [*parts, *_calls(order)], finish=True, written=order.tokens.completion_tokens)
+    return _event(order, [*parts, *_calls(order)], finish=True, written=order.tokens.completion_tokens)
 
 
-def streamed(order: "Order", number: str) -> tuple[int, list[bytes]]:
+def streamed(order: Order) -> tuple[int, list[bytes]]:
     """The answer as events, usage cumulative in each, and no word for the end."""
     said: list[list[dict[str, Any]]] = [[{"text": words}] for words in order.words] + [[call] for call in _calls(order)]
-    pieces = [_frame(_event(order, number, parts, written=at)) for at, parts in enumerate(said, 1)]
-    last = _event(order, number, [{"text": ""}], finish=True, written=order.tokens.completion_tokens)
+    pieces = [_frame(_event(order, parts, written=at)) for at, parts in enumerate(said, 1)]
+    last = _event(order, [{"text": ""}], finish=True, written=order.tokens.completion_tokens)
     return 0, [*pieces, _frame(last)]
 
 
@@ -92,23 +91,21 @@ def _frame(event: dict[str, Any]) -> bytes:
     return b"data: " + _encode(event) + b"\r\n\r\n"
 
 
-def _calls(order: "Order") -> list[dict[str, Any]]:
+def _calls(order: Order) -> list[dict[str, Any]]:
     return [{"functionCall": {"name": tool.name, "args": Raw(tool.arguments.encode())}} for tool in order.tools]
 
 
-def _event(
-    order: "Order", number: str, parts: list[dict[str, Any]], *, finish: bool = False, written: int = 0
-) -> dict[str, Any]:
+def _event(order: Order, parts: list[dict[str, Any]], *, finish: bool = False, written: int = 0) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}}
     if finish:
         candidate["finishReason"] = FINISH.get(order.finish, order.finish)
     event: dict[str, Any] = {"candidates": [{**candidate, "index": 0}]}
     if order.reports:
         event["usageMetadata"] = _usage(order, written if finish else min(written, order.tokens.completion_tokens))
-    return event | {"modelVersion": order.model, "responseId": number}
+    return event | {"modelVersion": order.model, "responseId": NUMBER}
 
 
-def _usage(order: "Order", written: int) -> dict[str, int]:
+def _usage(order: Order, written: int) -> dict[str, int]:
     """Counts so far; candidates without the thoughts, and what is zero left out."""
     tokens = order.tokens
     thoughts = min(tokens.reasoning_tokens, written)

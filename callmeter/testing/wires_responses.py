@@ -3,37 +3,20 @@
 Shapes as documented: https://platform.openai.com/docs/api-reference/responses/object and …/responses-streaming
 """
 
-from collections.abc import Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from callmeter.testing.scripts import Tokens, ToolUse
+from callmeter.testing.scripts import NUMBER, Order, ToolUse
 
 CREATED = 1_750_000_000
-_ID = "@" * 16
-
-
-class _Order(Protocol):
-    @property
-    def model(self) -> str: ...
-    @property
-    def words(self) -> Sequence[str]: ...
-    @property
-    def tools(self) -> Sequence[ToolUse]: ...
-    @property
-    def tokens(self) -> Tokens: ...
-    @property
-    def finish(self) -> str: ...
-    @property
-    def reports(self) -> bool: ...
 
 
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-def plain(order: _Order) -> dict[str, Any]:
+def plain(order: Order) -> dict[str, Any]:
     """A whole answer."""
     reason = _REASONS.get(order.finish)
     whole = {
@@ -56,9 +39,9 @@ def plain(order: _Order) -> dict[str, Any]:
     return whole
 
 
-def _head(order: _Order, status: str) -> dict[str, Any]:
+def _head(order: Order, status: str) -> dict[str, Any]:
     return {
-        "id": "resp_" + _ID,
+        "id": "resp_" + NUMBER,
         "object": "response",
         "created_at": CREATED,
         "status": status,
@@ -85,20 +68,20 @@ def _text(said: str) -> dict[str, Any]:
 
 
 def _message(status: str, content: list[Any]) -> dict[str, Any]:
-    return {"type": "message", "id": "msg_" + _ID, "status": status, "role": "assistant", "content": content}
+    return {"type": "message", "id": "msg_" + NUMBER, "status": status, "role": "assistant", "content": content}
 
 
 def _call(at: int, tool: ToolUse, status: str, arguments: str) -> dict[str, Any]:
-    ids = {"id": f"fc_{_ID}{at}", "call_id": f"call_{_ID}{at}"}
+    ids = {"id": f"fc_{NUMBER}{at}", "call_id": f"call_{NUMBER}{at}"}
     return {"type": "function_call", **ids, "status": status, "name": tool.name, "arguments": arguments}
 
 
-def _output(order: _Order) -> list[dict[str, Any]]:
+def _output(order: Order) -> list[dict[str, Any]]:
     said = [_message("completed", [_text("".join(order.words))])] if order.words else []
     return said + [_call(at, tool, "completed", tool.arguments) for at, tool in enumerate(order.tools)]
 
 
-def streamed(order: _Order) -> tuple[int, list[bytes]]:
+def streamed(order: Order) -> tuple[int, list[bytes]]:
     """A stream: how many pieces come before the first text, and all of them."""
     numbers = count()
 
@@ -110,7 +93,7 @@ def streamed(order: _Order) -> tuple[int, list[bytes]]:
     pieces = [event("created", response=going), event("in_progress", response=going)]
     at = 0
     if order.words:
-        where = {"item_id": "msg_" + _ID, "output_index": 0, "content_index": 0}
+        where = {"item_id": "msg_" + NUMBER, "output_index": 0, "content_index": 0}
         said = "".join(order.words)
         pieces.append(event("output_item.added", output_index=0, item=_message("in_progress", [])))
         pieces.append(event("content_part.added", **where, part=_text("")))
@@ -120,7 +103,7 @@ def streamed(order: _Order) -> tuple[int, list[bytes]]:
         pieces.append(event("output_item.done", output_index=0, item=_message("completed", [_text(said)])))
         at = 1
     for number, tool in enumerate(order.tools):
-        where = {"item_id": f"fc_{_ID}{number}", "output_index": at + number}
+        where = {"item_id": f"fc_{NUMBER}{number}", "output_index": at + number}
         index = {"output_index": at + number}
         middle = len(tool.arguments) // 2
         pieces.append(event("output_item.added", **index, item=_call(number, tool, "in_progress", "")))
