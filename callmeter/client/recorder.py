@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +9,7 @@ from msgspec import Struct
 
 from callmeter.client.codecs.base import Meter
 from callmeter.client.estimate import calibrated, counted_usage, estimated
+from callmeter.client.known import Known
 from callmeter.client.plan import Target, retryable
 from callmeter.client.prices import cost_of, timed
 from callmeter.client.usage import completion_usage
@@ -28,7 +28,7 @@ from callmeter.events.model import (
 from callmeter.pricing.calibration import NOTHING_LEARNED, Learned
 from callmeter.pricing.totals import add_costs, add_usages
 from callmeter.shapes import Completion, CompletionUsage
-from callmeter.types import Call, Cost, Deployment, Usage, UsageSource
+from callmeter.types import Call, Cost, Usage, UsageSource
 from callmeter.wire import WireRequest
 
 if TYPE_CHECKING:
@@ -167,19 +167,25 @@ class Recorder:
         latency_ms = None if end is None else end.latency_s * 1e3
         completion.__dict__["_response_ms"] = latency_ms
         # Few callers look, so it is put together when one does; nothing of the call's content is kept for it.
-        completion.__dict__["_known"] = partial(_hidden_params, *self._shown(), headers, latency_ms)
+        completion.__dict__["_known"] = self._known(headers, latency_ms).hidden_params
 
     def hidden_params(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """The `_hidden_params` of existing code. The cost is a float or None there, exact under `cost`."""
-        return _hidden_params(*self._shown(), headers)
+        return self._known(headers).hidden_params()
 
-    def _shown(self) -> "Shown":
+    def _known(self, headers: Mapping[str, str], latency_ms: float | None = None) -> Known:
         target, end = self._target, self.end
-        return (
-            target.deployment if target is not None else None,
-            self.facts,
-            end.response_model if end is not None else None,
-            end.cost if end is not None else None,
+        where = target.deployment if target is not None else None
+        return Known(
+            provider=where.provider if where is not None else None,
+            api_base=where.api_base if where is not None else None,
+            deployment=where.id or None if where is not None else None,
+            call_id=self.facts.call_id,
+            model_requested=self.facts.model_requested,
+            response_model=end.response_model if end is not None else None,
+            cost=end.cost if end is not None else None,
+            headers=headers,
+            latency_ms=latency_ms,
         )
 
     # -- how
@@ -367,39 +373,6 @@ def _billable(error: BaseException | None, usage: Usage | None, source: UsageSou
     if error is None or source == "provider":
         return True
     return None if usage is not None else False
-
-
-Shown = tuple[Deployment | None, CallFacts, str | None, Cost | None]
-
-
-def _hidden_params(
-    where: Deployment | None,
-    facts: CallFacts,
-    response_model: str | None,
-    cost: Cost | None,
-    headers: Mapping[str, str],
-    latency_ms: float | None = None,
-) -> dict[str, Any]:
-    return {
-        "custom_llm_provider": where.provider if where is not None else None,
-        "litellm_call_id": facts.call_id,
-        "api_base": where.api_base if where is not None else None,
-        "model_id": where.id or None if where is not None else None,
-        "litellm_model_name": facts.model_requested,
-        "provider_response_model": response_model,
-        "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
-        "cost": cost,
-        "additional_headers": _additional(headers),
-        "cache_hit": None,
-        "_response_ms": latency_ms,
-    }
-
-
-def _additional(headers: Mapping[str, str]) -> dict[str, str]:
-    """The provider's headers, prefixed, and its rate-limit headers under their own names too."""
-    shown = {f"llm_provider-{name}": value for name, value in headers.items()}
-    shown.update((name, value) for name, value in headers.items() if name.startswith("x-ratelimit-"))
-    return shown
 
 
 def _located(facts: CallFacts, target: Target, prompt_bytes: int) -> CallFacts:

@@ -1,0 +1,45 @@
+"""What is known of a call beyond OpenAI's format, as existing code reads it off an answer."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from callmeter.types import Cost
+
+
+class Known(NamedTuple):
+    """What an answer keeps of its call: no key, no signer, and nothing of what was asked."""
+
+    provider: str | None
+    api_base: str | None
+    deployment: str | None
+    call_id: str
+    model_requested: str
+    response_model: str | None
+    cost: Cost | None
+    headers: Mapping[str, str]
+    """The provider's."""
+    latency_ms: float | None
+
+    def hidden_params(self) -> dict[str, Any]:
+        """The `_hidden_params` of existing code. The cost is a float or None there, exact under `cost`."""
+        cost = self.cost
+        return {
+            "custom_llm_provider": self.provider,
+            "litellm_call_id": self.call_id,
+            "api_base": self.api_base,
+            "model_id": self.deployment,
+            "litellm_model_name": self.model_requested,
+            "provider_response_model": self.response_model,
+            "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
+            "cost": cost,
+            "additional_headers": _additional(self.headers),
+            "cache_hit": None,
+            "_response_ms": self.latency_ms,
+        }
+
+
+def _additional(headers: Mapping[str, str]) -> dict[str, str]:
+    """The provider's headers, prefixed, and its rate-limit headers under their own names too."""
+    shown = {f"llm_provider-{name}": value for name, value in headers.items()}
+    shown.update((name, value) for name, value in headers.items() if name.startswith("x-ratelimit-"))
+    return shown
