@@ -138,16 +138,20 @@ def _asked(row: Provider, api_key: str | None, api_base: str | None) -> list[str
 
 def _listing(where: Deployment) -> tuple[str, dict[str, str]]:
     from callmeter.client.codecs.anthropic_request import VERSION
+    from callmeter.client.codecs.headers import bearer
+    from callmeter.client.codecs.openai_chat import authorization
 
     base = where.api_base.rstrip("/")
-    key = where.api_key.reveal() if where.api_key else ""
     match where.codec:
         case "openai_chat":
-            return f"{base}/models", {"authorization": f"Bearer {key}"} if key else {}
+            return f"{base}/models", authorization(where)
         case "anthropic":
-            return f"{base}/v1/models?limit=1000", {"x-api-key": key, "anthropic-version": VERSION}
+            return f"{base}/v1/models?limit=1000", {
+                "x-api-key": where.api_key.reveal() if where.api_key else "",
+                "anthropic-version": VERSION,
+            }
         case "ollama":
-            return f"{base}/api/tags", {"authorization": f"Bearer {key}"} if key else {}
+            return f"{base}/api/tags", bearer(where)
     raise BadRequestError(
         f"{BY_NAME[where.provider].display or where.provider} cannot be asked for its models here; "
         "leave check_provider_endpoint out to see those of the price table",

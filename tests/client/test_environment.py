@@ -110,6 +110,14 @@ def test_a_provider_is_asked_for_its_models_if_wanted(provider: FakeProvider, ev
     assert events == []
 
 
+def test_a_key_is_sent_in_the_providers_own_header_when_it_is_asked(provider: FakeProvider) -> None:
+    provider.answer(200, body=b'{"data": []}')
+    assert callmeter.get_valid_models(True, "portkey", api_key="pk", api_base=provider.openai_base) == []
+    heard = provider.requests[0].headers
+    assert heard["x-portkey-api-key"] == "pk"
+    assert "authorization" not in heard
+
+
 def test_an_answer_that_is_no_list_and_a_refusal_are_errors(provider: FakeProvider, events: list[Any]) -> None:
     provider.answer(200, body=b"[1]")
     with pytest.raises(callmeter.APIError, match="list of models"):

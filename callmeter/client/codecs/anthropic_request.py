@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from callmeter.client.codecs.anthropic_messages import conversation
+from callmeter.client.codecs.headers import bearer, lowered
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.schemas import Wanted, closed, wanted
 from callmeter.errors import BadRequestError
@@ -106,20 +107,25 @@ def _merge(body: JSON, more: Mapping[str, Any]) -> None:
 
 def _headers(call: Call, deployment: Deployment, betas: Iterable[str]) -> dict[str, str]:
     headers = {"content-type": "application/json", "anthropic-version": VERSION}
-    wanted_betas = list(betas)
     if deployment.api_key:
         key = deployment.api_key.reveal()
         oauth = key.startswith("sk-ant-oat")
-        bearer = oauth or deployment.quirks.get("auth") == "bearer"
-        headers |= {"authorization": f"Bearer {key}"} if bearer else {"x-api-key": key}
-        wanted_betas += [OAUTH_BETA] * oauth
+        token = oauth or deployment.quirks.get("auth") == "bearer"
+        headers |= bearer(deployment) if token else {"x-api-key": key}
+        betas = [*betas, *[OAUTH_BETA] * oauth]
+    return with_betas(headers, betas, call, deployment)
+
+
+def with_betas(headers: dict[str, str], betas: Iterable[str], call: Call, deployment: Deployment) -> dict[str, str]:
+    """A wire's own headers with those of the deployment and of the call. Betas add up, whoever names them."""
+    found, named = dict(headers), list(betas)
     for given in (deployment.headers, call.headers):
-        lowered = {name.lower(): value for name, value in given.items()}
-        wanted_betas += [beta.strip() for beta in lowered.pop("anthropic-beta", "").split(",")]
-        headers |= lowered
-    if betas := [beta for beta in dict.fromkeys(wanted_betas) if beta]:
-        headers["anthropic-beta"] = ",".join(betas)
-    return headers
+        more = lowered(given)
+        named += [beta.strip() for beta in more.pop("anthropic-beta", "").split(",")]
+        found |= more
+    if wanted := [beta for beta in dict.fromkeys(named) if beta]:
+        found["anthropic-beta"] = ",".join(wanted)
+    return found
 
 
 def _settings(params: Mapping[str, Any]) -> JSON:

@@ -6,9 +6,10 @@ Source: https://docs.anthropic.com/en/api/claude-on-vertex-ai
 from collections.abc import Mapping
 
 from callmeter.client.codecs.anthropic import Anthropic
-from callmeter.client.codecs.anthropic_request import request_body
+from callmeter.client.codecs.anthropic_request import request_body, with_betas
 from callmeter.client.codecs.gemini_errors import google_failure
 from callmeter.client.codecs.gemini_request import model_path, vertex_base
+from callmeter.client.codecs.headers import bearer
 from callmeter.client.codecs.messages import encode_body
 from callmeter.errors import APIError
 from callmeter.types import Call, Deployment
@@ -32,26 +33,13 @@ class AnthropicOnVertex(Anthropic):
         return WireRequest(
             url=f"{vertex_base(deployment)}/{path}:{'streamRawPredict' if call.stream else 'rawPredict'}",
             body=encode_body(body),
-            headers=_headers(call, deployment, betas),
+            headers=with_betas({"content-type": "application/json", **bearer(deployment)}, betas, call, deployment),
             timeouts=call.timeouts,
         )
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for: Google's, or Anthropic's passed through."""
         return google_failure(status, headers, body, deployment)
-
-
-def _headers(call: Call, deployment: Deployment, betas: tuple[str, ...]) -> dict[str, str]:
-    found, wanted = {"content-type": "application/json"}, list(betas)
-    if deployment.api_key:
-        found["authorization"] = f"Bearer {deployment.api_key.reveal()}"
-    for given in (deployment.headers, call.headers):
-        lowered = {name.lower(): value for name, value in given.items()}
-        wanted += [beta.strip() for beta in lowered.pop("anthropic-beta", "").split(",")]
-        found |= lowered
-    if named := [beta for beta in dict.fromkeys(wanted) if beta]:
-        found["anthropic-beta"] = ",".join(named)
-    return found
 
 
 CODEC = AnthropicOnVertex()

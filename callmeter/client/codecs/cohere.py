@@ -10,6 +10,7 @@ from callmeter.client.codecs.base import Answer
 from callmeter.client.codecs.cohere_answer import answer
 from callmeter.client.codecs.cohere_messages import messages
 from callmeter.client.codecs.cohere_stream import CohereDecoder
+from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.schemas import wanted
 from callmeter.client.failures import failure
@@ -47,14 +48,10 @@ class Cohere:
         """The call as one POST. Raises `BadRequestError` for what Cohere has no words for."""
         accept = "text/event-stream" if call.stream else "application/json"
         headers = {"content-type": "application/json", "accept": accept, "x-client-name": "callmeter"}
-        if deployment.api_key:
-            headers["authorization"] = f"Bearer {deployment.api_key.reveal()}"
-        for given in (deployment.headers, call.headers):
-            headers |= {name.lower(): value for name, value in given.items()}
         return WireRequest(
             url=endpoint(deployment.api_base),
             body=encode_body(request_body(call, deployment)),
-            headers=headers,
+            headers=headers | bearer(deployment) | given(call, deployment),
             timeouts=call.timeouts,
         )
 

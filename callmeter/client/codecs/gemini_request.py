@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from callmeter.client.codecs.gemini_contents import conversation
 from callmeter.client.codecs.gemini_thinking import thinking
 from callmeter.client.codecs.gemini_tools import tools
+from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.schemas import wanted
 from callmeter.types import Call, Deployment
@@ -107,13 +108,11 @@ def headers(call: Call, deployment: Deployment) -> dict[str, str]:
         key = deployment.api_key.reveal()
         # An API key of Google's is told by its first letters; Vertex AI takes those in express mode.
         plain = not on_vertex(deployment) or key.startswith(("AIza", "AQ."))
-        found |= {"x-goog-api-key": key} if plain else {"authorization": f"Bearer {key}"}
+        found |= {"x-goog-api-key": key} if plain else bearer(deployment)
     tier = _tier(call.params)
     if on_vertex(deployment) and tier not in ("", "standard"):
         found[TIER_HEADER] = tier
-    for given in (deployment.headers, call.headers):
-        found |= {name.lower(): value for name, value in given.items()}
-    return found
+    return found | given(call, deployment)
 
 
 def request_body(call: Call, deployment: Deployment) -> JSON:
@@ -136,8 +135,8 @@ def request_body(call: Call, deployment: Deployment) -> JSON:
 
 def _merge(body: JSON, more: Mapping[str, Any]) -> None:
     """Add members under Gemini's spelling, each in its place; objects that are there already are merged."""
-    for given, value in more.items():
-        name = camel(given)
+    for spelled, value in more.items():
+        name = camel(spelled)
         if name in CONFIGURED:
             _put(body.setdefault("generationConfig", {}), name, value)
         elif name == "generationConfig" and isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, data_url, encode_body, parts, plain_messages, refuse, tool_calls
 from callmeter.client.codecs.ollama_answer import OllamaDecoder, answer
 from callmeter.client.codecs.schemas import wanted
@@ -54,15 +55,10 @@ class Ollama:
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as one POST. Raises `BadRequestError` for parts Ollama cannot take, image addresses above all."""
-        headers = {"content-type": "application/json"}
-        if deployment.api_key:
-            headers["authorization"] = f"Bearer {deployment.api_key.reveal()}"
-        for given in (deployment.headers, call.headers):
-            headers |= {name.lower(): value for name, value in given.items()}
         return WireRequest(
             url=endpoint(deployment.api_base),
             body=encode_body(request_body(call, deployment)),
-            headers=headers,
+            headers={"content-type": "application/json", **bearer(deployment), **given(call, deployment)},
             timeouts=call.timeouts,
         )
 

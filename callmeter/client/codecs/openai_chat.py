@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from callmeter.client.codecs import openai_answer
 from callmeter.client.codecs.base import Answer, StreamDecoder
+from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
 from callmeter.client.codecs.schemas import closed, wanted
@@ -203,10 +204,18 @@ def _without_notes(call: Any) -> Any:
 
 
 def _headers(call: Call, deployment: Deployment) -> dict[str, str]:
-    headers = {"content-type": "application/json", "accept": "text/event-stream" if call.stream else "application/json"}
-    if deployment.api_key:
-        name = deployment.quirks.get("key_header")
-        headers[name or "authorization"] = ("" if name else "Bearer ") + deployment.api_key.reveal()
-    for given in (deployment.headers, call.headers):
-        headers |= {name.lower(): value for name, value in given.items()}
-    return headers
+    accept = "text/event-stream" if call.stream else "application/json"
+    return {
+        "content-type": "application/json",
+        "accept": accept,
+        **authorization(deployment),
+        **given(call, deployment),
+    }
+
+
+def authorization(deployment: Deployment) -> dict[str, str]:
+    """The header with the deployment's key, if it has one."""
+    name = deployment.quirks.get("key_header")
+    if name and deployment.api_key:
+        return {name: deployment.api_key.reveal()}
+    return bearer(deployment)
