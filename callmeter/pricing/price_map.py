@@ -16,7 +16,7 @@ from callmeter.pricing.table import FEATURES
 
 _log = logging.getLogger("callmeter")
 
-_LINES: Mapping[str, str] = {
+LINES: Mapping[str, str] = {
     "input_cost_per_token": "input",
     "output_cost_per_token": "output",
     "cache_read_input_token_cost": "cache_read",
@@ -32,21 +32,26 @@ _LINES: Mapping[str, str] = {
     "input_cost_per_video_token": "video_in",
     "output_cost_per_reasoning_token": "reasoning",
     "citation_cost_per_token": "citation",
+    "input_cost_per_request": "request",
+    "ocr_cost_per_page": "page",
+    "annotation_cost_per_page": "page_annotated",
+    "code_interpreter_cost_per_session": "code_session",
+    "output_cost_per_video_per_second": "video_second",
+    "input_cost_per_audio_per_second": "audio_second",
+}
+"""Keys that mean the same line whatever the model is for."""
+
+_LINES: Mapping[str, str] = {
     "input_cost_per_character": "character",
     "input_cost_per_second": "audio_second",
     "output_cost_per_second": "audio_second",
     "cost_per_second": "audio_second",
-    "input_cost_per_audio_per_second": "audio_second",
-    "output_cost_per_video_per_second": "video_second",
     "input_cost_per_image": "image",
     "output_cost_per_image": "image",
-    "ocr_cost_per_page": "page",
-    "annotation_cost_per_page": "page_annotated",
     "input_cost_per_query": "rerank",
-    "input_cost_per_request": "request",
-    "code_interpreter_cost_per_session": "code_session",
+    **LINES,
 }
-_TIERS: Mapping[str, str] = {
+TIERS: Mapping[str, str] = {
     "batches": "batch",
     "flex": "flex",
     "priority": "priority",
@@ -58,7 +63,7 @@ LINE_KEYS: Mapping[str, str] = {line: key for key, line in tuple(_LINES.items())
 }
 """The key that says a line's price."""
 
-TIER_SUFFIXES: Mapping[str, str] = {tier: f"_{suffix}" for suffix, tier in _TIERS.items()}
+TIER_SUFFIXES: Mapping[str, str] = {tier: f"_{suffix}" for suffix, tier in TIERS.items()}
 
 _FLOORS = (100, 128, 200, 272, 512)
 """Thousands of tokens that keys speak of."""
@@ -73,7 +78,7 @@ KEYS = frozenset(
     f"{stem}{above}{tier}"
     for stem in _LINES
     for above in ("", *(f"_above_{floor}k_tokens" for floor in _FLOORS))
-    for tier in ("", *(f"_{suffix}" for suffix in _TIERS))
+    for tier in ("", *(f"_{suffix}" for suffix in TIERS))
 ).union({_SEARCH, _FILES, _RANGES, "input_cost_per_pixel", "output_cost_per_pixel"})
 """Every key that is a price, those among them that have no line here."""
 
@@ -125,7 +130,7 @@ def _prices(name: str, entry: Mapping[str, Any]) -> _Prices:
 def _place(key: str) -> tuple[str, int, str] | None:
     """Tier, floor and line of a key; None where it is not a price of ours."""
     stem, tier = key, ""
-    for suffix, name in _TIERS.items():
+    for suffix, name in TIERS.items():
         if key.endswith(f"_{suffix}"):
             stem, tier = key.removesuffix(f"_{suffix}"), name
     floor = 0

@@ -14,35 +14,16 @@ from typing import Any, NamedTuple
 from callmeter.pricing.build import weekly
 from callmeter.pricing.build.names import bare, by_name, providers
 from callmeter.pricing.build.offers import Era, Offer, Slot
+from callmeter.pricing.price_map import LINES, TIERS
 
 SOURCE = "litellm"
 
 _LINES: Mapping[str, str] = {
-    "input_cost_per_token": "input",
-    "output_cost_per_token": "output",
-    "cache_read_input_token_cost": "cache_read",
-    "input_cost_per_token_cache_hit": "cache_read",
-    "cache_creation_input_token_cost": "cache_write_5m",
-    # "above 1 hour" is the cache's life time, not a length of context.
-    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-    "cache_read_input_audio_token_cost": "cache_read_audio",
-    "input_cost_per_audio_token": "audio_in",
-    "output_cost_per_audio_token": "audio_out",
-    "input_cost_per_image_token": "image_in",
-    "output_cost_per_image_token": "image_out",
-    "input_cost_per_video_token": "video_in",
+    **LINES,
     "output_cost_per_video_token": "video_out",
-    "output_cost_per_reasoning_token": "reasoning",
-    "citation_cost_per_token": "citation",
-    "input_cost_per_request": "request",
     "input_cost_per_text_message": "message",
-    "ocr_cost_per_page": "page",
-    "annotation_cost_per_page": "page_annotated",
     "google_maps_grounding_cost_per_query": "search.maps",
-    "code_interpreter_cost_per_session": "code_session",
-    "output_cost_per_video_per_second": "video_second",
     "input_cost_per_video_per_second": "video_second",
-    "input_cost_per_audio_per_second": "audio_second",
 }
 _BY_MODE: Mapping[str, Mapping[str, str]] = {
     "audio_transcription": {"input_cost_per_second": "audio_second", "output_cost_per_second": "audio_second"},
@@ -68,15 +49,8 @@ _BY_MODE: Mapping[str, Mapping[str, str]] = {
 }
 """Fields that mean another line in another mode."""
 
-_TIERS: Mapping[str, str] = {
-    "batches": "batch",
-    "flex": "flex",
-    "priority": "priority",
-    "ultrafast": "ultrafast",
-    "balanced": "balanced",
-}
 _FIELD = re.compile(
-    rf"(?P<stem>.+?)(?:_above_(?P<thousands>\d+)k_tokens)?(?:_(?P<tier>{'|'.join(_TIERS)}))?$",
+    rf"(?P<stem>.+?)(?:_above_(?P<thousands>\d+)k_tokens)?(?:_(?P<tier>{'|'.join(TIERS)}))?$",
 )
 _BY_SIZE = re.compile(r"output_cost_per_second_(\d+p|\dk)|output_cost_per_image_([\d.]+K?)")
 _SIZE = re.compile(r"(\d+)-x-(\d+)")
@@ -276,7 +250,7 @@ def _slot(place: Place, mode: str, field: str) -> Slot | None:
     if line == "image" and place.variety and "image" in mode:
         line = f"image.{place.variety}"
     floor = _floor(place, int(match["thousands"]) * 1000) if match["thousands"] else 0
-    return Slot(line, _TIERS.get(match["tier"] or "", ""), floor=floor)
+    return Slot(line, TIERS.get(match["tier"] or "", ""), floor=floor)
 
 
 def _floor(place: Place, threshold: int) -> int:
