@@ -1,30 +1,15 @@
 """Many calls at once: the answers in order, failures in place, each call with events of its own."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import callmeter
 from callmeter.events.model import CallFailed, CallSucceeded, StreamCompleted
-from callmeter.testing import FakeProvider, capture_events
+from callmeter.testing import FakeProvider
 
 M = [{"role": "user", "content": "Hi"}]
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_base)
-        yield server
-
-
-@pytest.fixture
-def events() -> Iterator[list[Any]]:
-    with capture_events(sleep=lambda _: None, jitter=lambda: 0.0) as seen:
-        yield seen
 
 
 def said(number: int) -> list[dict[str, str]]:

@@ -1,10 +1,8 @@
 """Streams that their provider counts teach what the tokens of those it does not count are."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,14 +17,6 @@ from callmeter.traffic import learn
 from callmeter.types import Call, Cost, Usage
 
 QUESTION = [{"role": "user", "content": "Say something long and nice, please. " * 20}]
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_base)
-        yield server
 
 
 def call(*texts: str) -> Call:

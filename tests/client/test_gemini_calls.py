@@ -14,7 +14,7 @@ from google.oauth2.credentials import Credentials
 import callmeter
 from callmeter.errors import AuthenticationError, RateLimitError, UnsupportedParamsError
 from callmeter.events.model import CallFailed, CallSucceeded, StreamCompleted
-from callmeter.testing import FakeProvider, capture_events
+from callmeter.testing import FakeProvider
 
 M: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 MODEL = "gemini-2.5-flash"
@@ -25,12 +25,6 @@ WISH = {"prompt_tokens": 1000, "completion_tokens": 44, "cached_tokens": 300, "r
 def provider() -> Iterator[FakeProvider]:
     with FakeProvider() as server:
         yield server
-
-
-@pytest.fixture
-def events() -> Iterator[list[Any]]:
-    with capture_events(sleep=lambda _: None, jitter=lambda: 0.0) as seen:
-        yield seen
 
 
 def sdk(surface: str, provider: FakeProvider) -> genai.Client:

@@ -1,7 +1,6 @@
 """Whose prices hold: the caller's own for one call, a base model's, those of the host the call was sent to."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -21,20 +20,6 @@ from callmeter.testing import FakeProvider, FixedClock, capture_events
 M = [{"role": "user", "content": "Say something nice."}]
 TEN_TWENTY = {"x_fake": {"prompt_tokens": 10, "completion_tokens": 20}}
 USAGE = Usage(input_tokens=1000, output_tokens=100)
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_base)
-        yield server
-
-
-@pytest.fixture
-def events() -> Iterator[list[Any]]:
-    with capture_events(sleep=lambda _: None, jitter=lambda: 0.0) as seen:
-        yield seen
 
 
 def ask(**params: Any) -> Any:

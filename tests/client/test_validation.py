@@ -3,14 +3,13 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import callmeter
 from callmeter.events.model import CallFailed, CallSucceeded
-from callmeter.testing import FakeProvider, capture_events
+from callmeter.testing import FakeProvider
 
 pytest.importorskip("jsonschema", reason="jsonschema is not installed: pip install 'callmeter[schema]'")
 
@@ -22,20 +21,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 FORMAT = {"type": "json_schema", "json_schema": {"name": "weather", "schema": SCHEMA}}
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
-    with FakeProvider() as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_base)
-        yield server
-
-
-@pytest.fixture
-def events() -> Iterator[list[Any]]:
-    with capture_events(sleep=lambda _: None, jitter=lambda: 0.0) as seen:
-        yield seen
 
 
 def sync_ask(text: str, **params: Any) -> Any:
