@@ -58,6 +58,7 @@ def report(ledger: "Ledger", by: Sequence[str], when: Period, limit: int | None 
     all_rows = [dict(zip(models.columns, row, strict=True)) for row in models.rows]
     unpriced = queries.run(ledger, "unpriced", **bounds)
     adjusted = queries.run(ledger, "adjusted", **bounds)
+    mocked = queries.run(ledger, "mocked", **bounds)
     return Report(
         title=f"{answer.title}, {when}",
         columns=(*named, *COUNTS, "cost_usd", "unpriced", "estimated"),
@@ -66,6 +67,7 @@ def report(ledger: "Ledger", by: Sequence[str], when: Period, limit: int | None 
         notes=[
             *_notes([dict(zip(unpriced.columns, row, strict=True)) for row in unpriced.rows], all_rows),
             *_priced_anew([dict(zip(adjusted.columns, row, strict=True)) for row in adjusted.rows]),
+            *_never_sent([dict(zip(mocked.columns, row, strict=True)) for row in mocked.rows]),
         ],
         zone=when.zone,
         zone_name=when.zone_name,
@@ -115,6 +117,13 @@ def _priced_anew(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"priced anew since: {_calls(rows)}, counted at the last price; {money(charged)} USD when made, "
         f"{money(charged + difference)} USD now; `callmeter explain` shows both"
     ]
+
+
+def _never_sent(rows: Sequence[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    cost = sum((row["cost"] for row in rows if row["cost"] is not None), NO_MONEY)
+    return [f"made with mock_response and so never charged: {_calls(rows)}, {money(cost)} USD of the total"]
 
 
 def _calls(rows: Sequence[dict[str, Any]], counted: str = "calls") -> str:

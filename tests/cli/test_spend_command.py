@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+import callmeter
+from tests.cli.conftest import QUESTION, Run, runtime
 
 # USD for a million tokens: gpt-4o 2.5 in and 10 out, claude-sonnet-4-5 3 in, 0.3 cached and 15 out.
 GPT = Decimal(2 * (1000 * 25 + 100 * 100) + (2000 * 25 + 50 * 100) + (4 * 25 + 1 * 100)) / 10_000_000
@@ -147,3 +148,17 @@ def test_what_cannot_be_asked_is_one_sentence(run: Run, spent: Path, arguments: 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert [word for word in words if word not in done.stderr] == []
+
+
+def test_mocked_calls_are_said_never_to_have_been_charged(run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with runtime(home):
+        callmeter.completion("gpt-3.5-turbo", QUESTION, mock_response="hi")
+    # A mock counts 10 tokens in and 20 out, at 0.5 and 1.5 USD a million.
+    assert (
+        "made with mock_response and so never charged: 1 call, 0.000035 USD of the total" in asked(run, home)["notes"]
+    )
+
+
+def test_without_mocked_calls_nothing_is_said_of_them(run: Run, spent: Path) -> None:
+    assert not any("mock_response" in note for note in asked(run, spent)["notes"])
