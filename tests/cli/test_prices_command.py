@@ -74,6 +74,12 @@ def test_a_models_rates_stand_with_their_source_and_day(run: Run, place: Path) -
     assert "https://github.com/pydantic/genai-prices" in notes
 
 
+def test_a_models_maker_stands_before_its_hosts(run: Run, place: Path) -> None:
+    providers = [row["provider"] for row in document_of(run, "show", "gpt-4o", "--home", place)["rows"]]
+    assert providers[0] == "openai"
+    assert min(providers) < "openai"
+
+
 def test_history_shows_past_rates_and_at_shows_those_of_a_day(run: Run, place: Path) -> None:
     asked = ("show", "gpt-4o", "--provider", "openai", "--home", place)
     every = rows(run, *asked, "--history")

@@ -37,12 +37,13 @@ def addressed(reading: Reading, name: str, provider: str | None) -> tuple[str, s
 
 
 def named(reading: Reading, name: str, provider: str | None) -> list[Found]:
-    """The model of that name at every provider that has it, or at the one that is named."""
+    """The model of that name at every provider that has it, its maker first, or at the one that is named."""
     if provider is not None:
         return list(_at(reading, reading.providers(provider), name))
-    form = canonical(name)
-    owners = reading.shelf.index().owners
-    listed = dict.fromkeys((*owners.get(form, ()), *owners.get(undated(form) or "", ())))
+    index, forms = reading.shelf.index(), (canonical(name), undated(canonical(name)) or "")
+    makers = (index.makers[form] for form in forms if form in index.makers)
+    owners = (owner for form in forms for owner in index.owners.get(form, ()))
+    listed = dict.fromkeys((*makers, *owners))
     # Most names are found without reading every table there is.
     return list(_at(reading, listed, name)) or list(_at(reading, reading.providers(), name))
 
