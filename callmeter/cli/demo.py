@@ -6,6 +6,8 @@ home, or in the one that --home names.
 """
 
 import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from shlex import quote
@@ -99,4 +101,13 @@ def _show(home: Path) -> None:
         print_explanation(explain(call_id, ledger=ledger), when)
     print("\nGo on with:")
     for command in GO_ON:
-        print(f"  callmeter {command} --home {quote(str(home))}")
+        print(f"  {_ourselves()} {command} --home {quote(str(home))}")
+
+
+def _ourselves() -> str:
+    """How this command is called from here: by name where the shell would find this very file, else by its path."""
+    me = Path(sys.argv[0])
+    found = shutil.which("callmeter")
+    if not os.access(me, os.X_OK) or (found is not None and Path(found).samefile(me)):
+        return "callmeter"
+    return quote(os.path.relpath(me))

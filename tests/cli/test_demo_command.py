@@ -1,14 +1,17 @@
 """`callmeter demo`: real calls, and the ledger they leave."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from callmeter.testing import FakeProvider
-from tests.cli.conftest import Run, run_command
+from tests.cli.conftest import Run, environment, run_command
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,16 @@ def test_what_it_says_to_go_on_with_works(run: Run, demo: tuple[Path, str]) -> N
         assert command[0] == "callmeter"
         assert run(*command[1:]).returncode == 0
         assert str(home) in command
+
+
+def test_where_the_command_is_not_on_the_path_it_is_shown_with_its_own(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("callmeter")
+    done = subprocess.run(
+        [script, "demo", "--home", tmp_path / "home"],
+        capture_output=True, text=True, env=environment(PATH=os.defpath), cwd=script.parents[1], timeout=60,
+    )  # fmt: skip
+    said = [line.split()[0] for line in done.stdout.partition("Go on with:")[2].splitlines() if line]
+    assert said == ["bin/callmeter"] * 4
 
 
 def test_live_without_a_key_names_the_variable_to_set(run: Run, tmp_path: Path) -> None:
