@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from callmeter.client.codecs import load
 from callmeter.client.credentials import signer_for
@@ -17,6 +18,9 @@ from callmeter.errors import AuthenticationError, BadRequestError
 from callmeter.types import Deployment, Secret
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+SOME_KEY = Secret("some key")
+"""Stands for a key of the caller's own, which is in nobody's memory but the caller's."""
 
 Owner = Callable[[str], str | None]
 """The provider that is known to offer a bare model name, or None."""
@@ -87,13 +91,14 @@ def deployment(
     known = tuple([environ.get(name) for name in row.environment])
     said = tuple([given.get(keyword) for keyword in row.keywords]) if row.keywords else ()
     asked = (row.name, model, api_base, base_model, region, deployment_id, bind_keys)
-    if api_key:
-        # A key of the caller's own is in nobody's memory but the caller's.
-        return _deployment(*asked, known, said, api_key if isinstance(api_key, Secret) else Secret(api_key))
+    key = SOME_KEY if api_key else None
     try:
-        return _remembered(*asked, known, said)
+        where = _remembered(*asked, known, said, key)
     except TypeError:
-        return _deployment(*asked, known, said)  # an argument that is no plain value
+        where = _deployment(*asked, known, said, key)  # an argument that is no plain value
+    if not api_key:
+        return where
+    return replace(where, api_key=api_key if isinstance(api_key, Secret) else Secret(api_key))
 
 
 def _deployment(
