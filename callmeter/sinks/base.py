@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from callmeter.events.model import AnyEvent, CallFailed, CallSucceeded, StreamCompleted
 from callmeter.types import Secret
@@ -74,6 +75,12 @@ class Sink:
         fingerprint = hashlib.blake2b(self.key.reveal().encode(), digest_size=8).hexdigest() if self.key else ""
         parts = "\0".join((self.name, self.endpoint, self.project, fingerprint, str(self.capture_content)))
         return f"{self.name}:{hashlib.blake2b(parts.encode(), digest_size=6).hexdigest()}"
+
+    def shown(self, event: AnyEvent) -> AnyEvent:
+        """The event as this destination may see it: its content only with `capture_content`."""
+        if self.capture_content or getattr(event, "content", None) is None:
+            return event
+        return replace(event, content=None)
 
     def open(self) -> None:
         """Called once on the worker's thread before the first export; import heavy libraries here."""

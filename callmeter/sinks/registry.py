@@ -60,7 +60,14 @@ def _webhook(settings: Settings, environ: Mapping[str, str]) -> Sink:
     )
 
 
-_OURS: dict[str, Factory] = {"webhook": _webhook}
+def _jsonl(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from callmeter.sinks.jsonl import JsonLines
+
+    path = needed(environ, "CALLMETER_JSONL_PATH", "jsonl", "the file to append events to")
+    return JsonLines(path, capture_content=settings.capture_content)
+
+
+_OURS: dict[str, Factory] = {"jsonl": _jsonl, "webhook": _webhook}
 
 ELSEWHERE = ("duckdb",)
 """Names that the runtime makes itself, listed so that a message can offer them."""

@@ -63,8 +63,6 @@ class Webhook(HttpSink):
         yield WireRequest(url=self._url.reveal(), headers=headers, body=body), ids
 
     def _envelope(self, event: AnyEvent) -> dict[str, object]:
-        if not self.capture_content and getattr(event, "content", None) is not None:
-            event = msgspec.structs.replace(event, content=None)
         return {
             "specversion": "1.0",
             "id": event.id,
@@ -72,7 +70,7 @@ class Webhook(HttpSink):
             "type": f"ai.callmeter.{event.__struct_config__.tag}",
             "time": datetime.fromtimestamp(event.at_ns // 1000 / 1e6, UTC).isoformat().replace("+00:00", "Z"),
             "datacontenttype": "application/json",
-            "data": event,
+            "data": self.shown(event),
         }
 
     def _signature(self, ids: Sequence[str], body: bytes) -> dict[str, str]:

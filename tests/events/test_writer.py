@@ -4,7 +4,6 @@ import logging
 import os
 import resource
 import signal
-import subprocess
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -270,19 +269,6 @@ def test_a_disk_that_refuses_any_one_write_costs_nothing(rig: Rig, caplog: pytes
     expected = [succeeded(0).id] + [succeeded(number * 100 + n).id for number in range(1, 60) for n in range(5)]
     assert rig.stored() == expected
     assert rig.losses == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", str(folder)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_gives_one_warning_loses_nothing_and_recovers(

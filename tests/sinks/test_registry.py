@@ -39,11 +39,11 @@ def test_malformed_headers_are_refused_without_being_shown() -> None:
 def test_an_unknown_name_gets_the_nearest_and_the_list(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"no sink called '{name}'; did you mean '{meant}'") as caught:
         make(name, Settings(), {})
-    assert "duckdb, webhook" in str(caught.value)
+    assert "duckdb, jsonl, webhook" in str(caught.value)
 
 
 def test_a_name_near_nothing_gets_the_list_alone() -> None:
-    with pytest.raises(ConfigError, match="no sink called 'zzz'; there are duckdb, webhook"):
+    with pytest.raises(ConfigError, match="no sink called 'zzz'; there are duckdb, jsonl, webhook"):
         make("zzz", Settings(), {})
 
 
