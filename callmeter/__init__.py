@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from callmeter import ledger
     from callmeter.client.api import acompletion, completion
     from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
+    from callmeter.client.endpoints.embedding import aembedding, embedding
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
     from callmeter.client.model_info import (
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
     from callmeter.pricing.tokenizers import create_pretrained_tokenizer, create_tokenizer
     from callmeter.pricing.tokens import decode, encode, token_counter
+    from callmeter.results import Embedding, EmbeddingResponse
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
     from callmeter.shapes import Choice as Choices
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 _HOME = {
     "callmeter.client.api": "acompletion completion",
     "callmeter.client.batch": "batch_completion batch_completion_models batch_completion_models_all_responses",
+    "callmeter.client.endpoints.embedding": "aembedding embedding",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
     "callmeter.client.model_info": "get_max_tokens get_model_info model_cost supports_audio_input "
@@ -104,6 +107,7 @@ _HOME = {
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
     "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
     "callmeter.pricing.tokens": "decode encode token_counter",
+    "callmeter.results": "Embedding EmbeddingResponse",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -143,6 +147,8 @@ __all__ = [
     "CostItem",
     "CustomStreamWrapper",
     "Delta",
+    "Embedding",
+    "EmbeddingResponse",
     "ImageFetchError",
     "InternalServerError",
     "InvalidRequestError",
@@ -169,6 +175,7 @@ __all__ = [
     "UnsupportedParamsError",
     "Usage",
     "acompletion",
+    "aembedding",
     "batch_completion",
     "batch_completion_models",
     "batch_completion_models_all_responses",
@@ -180,6 +187,7 @@ __all__ = [
     "create_pretrained_tokenizer",
     "create_tokenizer",
     "decode",
+    "embedding",
     "encode",
     "exceptions",
     "flush",

@@ -93,6 +93,53 @@ def _copied(value: Any) -> Any:
     return value
 
 
+class Result(Shape, kw_only=True, dict=True):
+    """A whole answer to any operation: what completion, embedding and their kin return.
+
+    `_hidden_params` carries what is not part of OpenAI's format: `response_cost`, `cost`, `litellm_call_id`,
+    `custom_llm_provider`, `api_base`, `additional_headers`, …; `response_ms` is the call's duration.
+    """
+
+    @property
+    def id(self) -> str | None:
+        """The answer's id; None where the operation has none."""
+        return None
+
+    @property
+    def model(self) -> str | None:
+        """The model that answered; None where the operation does not say."""
+        return None
+
+    @property
+    def usage(self) -> Any:
+        """What the answer says was consumed; None where the operation, or this provider, does not say."""
+        return None
+
+    @property
+    def response_ms(self) -> float | None:
+        """Milliseconds from the call to its last byte; None on an answer this process did not fetch."""
+        value: float | None = self.__dict__.get("_response_ms")
+        return value
+
+    def redact(self, text: str) -> None:
+        """Put `text`, or nothing, in place of all that the model made; what is left is about the call."""
+        empty = type(self)()
+        for name in self.__struct_fields__:
+            if name not in ABOUT_THE_CALL:
+                setattr(self, name, getattr(empty, name))
+
+    def __getattr__(self, name: str) -> Any:
+        known = self.__dict__.pop("_known", None) if name == "_hidden_params" else None
+        if known is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__dict__[name] = hidden = known()
+        return hidden
+
+
+ABOUT_THE_CALL = frozenset({"id", "created", "model", "object", "usage"})
+"""Fields of answers that hold nothing of what the model made."""
+
+
 class Function(Shape, kw_only=True):
     """A function call's name and its arguments as a JSON string; in a delta, the next fragment of them."""
 
@@ -246,12 +293,8 @@ class CompletionUsage(Shape, kw_only=True):
     server_tool_use: dict[str, int] | None = None
 
 
-class Completion(Shape, kw_only=True, dict=True):
-    """A whole chat answer (`ModelResponse` to existing code).
-
-    `_hidden_params` carries what is not part of OpenAI's format: `response_cost`, `cost`, `litellm_call_id`,
-    `custom_llm_provider`, `api_base`, `additional_headers`, …; `response_ms` is the call's duration.
-    """
+class Completion(Result, kw_only=True):
+    """A whole chat answer (`ModelResponse` to existing code)."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"service_tier", "citations", "provider_specific_fields"})
 
@@ -266,18 +309,11 @@ class Completion(Shape, kw_only=True, dict=True):
     citations: list[Any] | None = None
     provider_specific_fields: dict[str, Any] | None = None
 
-    @property
-    def response_ms(self) -> float | None:
-        """Milliseconds from the call to its last byte; None on an answer this process did not fetch."""
-        value: float | None = self.__dict__.get("_response_ms")
-        return value
-
-    def __getattr__(self, name: str) -> Any:
-        known = self.__dict__.pop("_known", None) if name == "_hidden_params" else None
-        if known is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.__dict__[name] = hidden = known()
-        return hidden
+    def redact(self, text: str) -> None:
+        """Put `text` in place of all that the model wrote."""
+        for choice in self.choices:
+            choice.message.content = text
+            choice.message.reasoning_content = choice.message.thinking_blocks = None
 
 
 class Chunk(Shape, kw_only=True, dict=True):
@@ -306,7 +342,7 @@ class TextChoice(Shape, kw_only=True):
     logprobs: Any = None
 
 
-class TextCompletion(Shape, kw_only=True, dict=True):
+class TextCompletion(Result, kw_only=True):
     """A text completion, whole or a piece of a streamed one (`TextCompletionResponse` to existing code)."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"system_fingerprint"})
@@ -318,5 +354,3 @@ class TextCompletion(Shape, kw_only=True, dict=True):
     choices: list[TextChoice] = []
     usage: CompletionUsage | None = None
     system_fingerprint: str | None = None
-
-    __getattr__ = Completion.__getattr__

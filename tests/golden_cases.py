@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from callmeter.client.codecs.base import Codec, Frame, Meter
+from callmeter.client.codecs.base import Codec, Frame, Meter, OperationCodec
 from callmeter.client.fold import Fold
 from callmeter.client.framing import NDJSON, SSE
 from callmeter.errors import APIError
-from callmeter.shapes import Chunk, Completion
+from callmeter.shapes import Chunk, Completion, Result
 from callmeter.types import Call, Deployment, Secret
 from callmeter.wire import WireReply
 
@@ -62,14 +62,15 @@ class Decoded(NamedTuple):
     """What became of an answer's bytes. `error` is what was raised, after the chunks that came before it."""
 
     chunks: list[Chunk]
-    completion: Completion
+    completion: Result
     meter: Meter
     error: APIError | None
 
     @property
     def text(self) -> str:
         """All content of the first choice."""
-        return (self.completion.choices[0].message.content or "") if self.completion.choices else ""
+        said = self.completion
+        return (said.choices[0].message.content or "") if isinstance(said, Completion) and said.choices else ""
 
 
 def codec_named(name: str) -> Codec:
@@ -145,15 +146,15 @@ def decode_stream(codec: Codec, call: Call, deployment: Deployment, body: bytes,
     return Decoded(chunks, fold.completion(), decoder.meter, error)
 
 
-def decode(case: Case, codec: Codec, cuts: Iterable[int] = ()) -> Decoded:
+def decode(case: Case, codec: OperationCodec, cuts: Iterable[int] = ()) -> Decoded:
     """The case's bytes decoded, streamed or plain."""
     if case.call.stream:
         return decode_stream(codec, case.call, case.deployment, case.body, cuts)
     try:
-        answer = codec.response(WireReply(status=200, body=case.body), case.call, case.deployment)
+        answer, meter = codec.response(WireReply(status=200, body=case.body), case.call, case.deployment)
     except APIError as raised:
         return Decoded([], Completion(), Meter(), raised)
-    return Decoded([], answer.completion, answer.meter, None)
+    return Decoded([], answer, meter, None)
 
 
 def shown(decoded: Decoded) -> dict[str, Any]:
@@ -169,14 +170,14 @@ def shown(decoded: Decoded) -> dict[str, Any]:
     }
 
 
-def check(case: Case, codec: Codec, cuts: Iterable[int] = ()) -> None:
+def check(case: Case, codec: OperationCodec, cuts: Iterable[int] = ()) -> None:
     """The case decodes to exactly what its files say."""
     got = shown(decode(case, codec, cuts))
     for stem in ("error", "chunks", "completion", "usage"):
         assert got[stem] == getattr(case, stem), f"{case.name}/{stem}.json"
 
 
-def sent_body(case: Case, codec: Codec) -> Any:
+def sent_body(case: Case, codec: OperationCodec) -> Any:
     """The body the codec sends for the case's call."""
     return json.loads(codec.request(case.call, case.deployment).body)
 

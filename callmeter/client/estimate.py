@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from callmeter.client.operations import prompts
 from callmeter.pricing.calibration import Learned
 from callmeter.pricing.tokens import PER_DETAILED_IMAGE as TOKENS_PER_IMAGE
 from callmeter.pricing.tokens import tokens_in
@@ -41,9 +42,9 @@ def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Us
             msgspec.structs.replace(reported, output_tokens=max(output_bytes, least), reasoning_tokens=None),
         )
     chars, size, images = _prompt(call)
-    messages = TOKENS_PER_MESSAGE * len(call.messages)
-    count = Usage(input_tokens=tokens_in(chars, size) + messages + TOKENS_PER_IMAGE * images, output_tokens=output)
-    most = Usage(input_tokens=size + messages + MOST_TOKENS_PER_IMAGE * images, output_tokens=output_bytes)
+    known = TOKENS_PER_MESSAGE * len(call.messages) + _given_tokens(call)
+    count = Usage(input_tokens=tokens_in(chars, size) + known + TOKENS_PER_IMAGE * images, output_tokens=output)
+    most = Usage(input_tokens=size + known + MOST_TOKENS_PER_IMAGE * images, output_tokens=output_bytes)
     return count, most
 
 
@@ -120,10 +121,28 @@ def _texts(call: Call) -> Iterable[str | None]:
     """Every text of the prompt; None for each image."""
     for message in call.messages:
         yield from _message_texts(message)
+    for prompt in prompts(call).values():
+        yield from (text for text in _flat(prompt) if isinstance(text, str))
     for name in ("tools", "functions", "response_format"):
         given = call.params.get(name)
         if given is not None:
             yield msgspec.json.encode(given, enc_hook=str).decode()
+
+
+def _given_tokens(call: Call) -> int:
+    """How many tokens stand in the prompt as such."""
+    return sum(isinstance(item, int) for prompt in prompts(call).values() for item in _flat(prompt))
+
+
+def _flat(prompt: Any) -> Iterable[Any]:
+    """A prompt's texts and tokens, out of whatever lists they stand in."""
+    if isinstance(prompt, list | tuple):
+        for item in prompt:
+            yield from _flat(item)
+    elif isinstance(prompt, dict):
+        yield from _flat([prompt.get(name) for name in ("text", "content", "output", "arguments")])
+    else:
+        yield prompt
 
 
 def _message_texts(message: Any) -> Iterable[str | None]:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from callmeter.client import codecs
+from callmeter.client.codecs.base import OperationCodec
 from callmeter.client.effects import Flow, Open, ReadRest, Send, Sign, Sleep
 from callmeter.client.plan import Plan, Step, Target
 from callmeter.client.recorder import Recorder
 from callmeter.client.streaming import StreamCore
 from callmeter.errors import APIError, Timeout, as_openai
-from callmeter.shapes import Completion
+from callmeter.shapes import Result
 from callmeter.wire import WireReply, WireRequest
 
 T = TypeVar("T")
@@ -79,8 +80,11 @@ class Conduct:
         return None if self.deadline_ns is None else (self.deadline_ns - self._rt.clock.mono_ns()) / 1e9
 
 
-def complete(plan: Plan, recorder: Recorder) -> Flow[Completion]:
-    """A plain call. Returns the completion, its end event published; raises what the last attempt raised."""
+def complete(plan: Plan, recorder: Recorder) -> Flow[Result]:
+    """A call that is not streamed, of any operation.
+
+    Returns the answer, its end event published; raises what the last attempt raised.
+    """
     return _attempts(Conduct(plan, recorder), _answer)
 
 
@@ -110,16 +114,16 @@ def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]]) -
         raise
 
 
-def _answer(conduct: Conduct, target: Target) -> Flow[Completion]:
+def _answer(conduct: Conduct, target: Target) -> Flow[Result]:
     call, deployment, recorder = target.call, target.deployment, conduct.recorder
-    codec = codecs.load(deployment.codec)
+    codec: OperationCodec = codecs.load(deployment.codec)
     reply: WireReply = yield from _exchange(conduct, target, codec.request(call, deployment), Send)
     if not 200 <= reply.status < 300:
         raise codec.failure(reply.status, reply.headers, reply.body, deployment)
-    completion, meter = codec.response(reply, call, deployment)
-    recorder.succeeded(completion, meter, len(reply.body))
-    recorder.sign(completion, reply.headers)
-    return completion
+    answer, meter = codec.response(reply, call, deployment)
+    recorder.succeeded(answer, meter, len(reply.body))
+    recorder.sign(answer, reply.headers)
+    return answer
 
 
 def _head(conduct: Conduct, target: Target) -> Flow[StreamCore]:

@@ -6,7 +6,7 @@ is encoded, framed, decoded, priced and published like any other.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +28,17 @@ MAGIC = {
 }
 
 
+Written = Callable[["Mock", dict[str, Any]], bytes]
+"""Writes the body of a mocked answer to a request's body, both as OpenAI's wire of the operation has them."""
+
+
+def completion_body(mock: "Mock", asked: dict[str, Any]) -> bytes:
+    """A whole answer of chat."""
+    message = {"role": "assistant", "content": mock.text(), "tool_calls": mock.tool_calls}
+    choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(mock.choices)]
+    return msgspec.json.encode({**mock.head(asked, "chat.completion"), "choices": choices, "usage": USAGE})
+
+
 class Mock(msgspec.Struct, frozen=True, kw_only=True):
     """What a mocked call answers."""
 
@@ -36,6 +47,7 @@ class Mock(msgspec.Struct, frozen=True, kw_only=True):
     timeout: bool = False
     choices: int = 1
     created: int = 0
+    written: Written = completion_body
 
     def error(self) -> errors.APIError | None:
         """The error this call is to end in, if any."""
@@ -51,15 +63,13 @@ class Mock(msgspec.Struct, frozen=True, kw_only=True):
         """The answer's text."""
         return "This is a mock request" if self.response is None else str(self.response)
 
-    def body(self, model: str) -> bytes:
+    def body(self, request: WireRequest) -> bytes:
         """A whole answer."""
-        message = {"role": "assistant", "content": self.text(), "tool_calls": self.tool_calls}
-        choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(self.choices)]
-        return msgspec.json.encode({**self._head(model, "chat.completion"), "choices": choices, "usage": USAGE})
+        return self.written(self, _asked(request))
 
-    def events(self, model: str) -> Iterator[bytes]:
+    def events(self, request: WireRequest) -> Iterator[bytes]:
         """A streamed answer, one event of server-sent events at a time."""
-        head, text = self._head(model, "chat.completion.chunk"), self.text()
+        head, text = self.head(_asked(request), "chat.completion.chunk"), self.text()
         deltas: list[dict[str, Any]] = [{"content": text[i : i + PIECE]} for i in range(0, len(text), PIECE)]
         deltas = deltas or [{"content": ""}]
         deltas[0]["role"] = "assistant"
@@ -70,8 +80,9 @@ class Mock(msgspec.Struct, frozen=True, kw_only=True):
             yield b"data: " + msgspec.json.encode({**head, "choices": choices}) + b"\n\n"
         yield b"data: [DONE]\n\n"
 
-    def _head(self, model: str, kind: str) -> dict[str, Any]:
-        return {"object": kind, "created": self.created, "model": model}
+    def head(self, asked: Mapping[str, Any], kind: str) -> dict[str, Any]:
+        """What every answer and chunk of chat begins with."""
+        return {"object": kind, "created": self.created, "model": asked["model"]}
 
 
 class MockTransport:
@@ -85,14 +96,14 @@ class MockTransport:
         if self._mock.timeout:
             time.sleep(_patience(request))
         _refuse(self._mock, request)
-        return WireReply(status=200, body=self._mock.body(_model(request)))
+        return WireReply(status=200, body=self._mock.body(request))
 
     def open(self, request: WireRequest) -> "MockStream":
         """The mocked answer as a stream."""
         if self._mock.timeout:
             time.sleep(_patience(request))
         _refuse(self._mock, request)
-        return MockStream(self._mock.events(_model(request)))
+        return MockStream(self._mock.events(request))
 
 
 class AsyncMockTransport:
@@ -106,14 +117,14 @@ class AsyncMockTransport:
         if self._mock.timeout:
             await asyncio.sleep(_patience(request))
         _refuse(self._mock, request)
-        return WireReply(status=200, body=self._mock.body(_model(request)))
+        return WireReply(status=200, body=self._mock.body(request))
 
     async def open(self, request: WireRequest) -> "MockStream":
         """The mocked answer as a stream."""
         if self._mock.timeout:
             await asyncio.sleep(_patience(request))
         _refuse(self._mock, request)
-        return MockStream(self._mock.events(_model(request)))
+        return MockStream(self._mock.events(request))
 
 
 class MockStream:
@@ -151,5 +162,6 @@ def _patience(request: WireRequest) -> float:
     return request.timeouts.total_s or 0.0
 
 
-def _model(request: WireRequest) -> str:
-    return str(msgspec.json.decode(request.body).get("model", ""))
+def _asked(request: WireRequest) -> dict[str, Any]:
+    asked: dict[str, Any] = msgspec.json.decode(request.body)
+    return asked

@@ -52,12 +52,14 @@ Source: https://platform.openai.com/docs/api-reference/chat/create
 """
 
 
-def split(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split(
+    kwargs: Mapping[str, Any], known: frozenset[str] = OPENAI_CHAT_PARAMS
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords as `(params, extra)`: OpenAI's own and everything else, without those left at None."""
     params, extra = dict[str, Any](), dict[str, Any]()
     for name, value in kwargs.items():
         if value is not None:
-            (params if name in OPENAI_CHAT_PARAMS else extra)[name] = value
+            (params if name in known else extra)[name] = value
     return params, extra
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from callmeter.client.codecs.base import Meter
 from callmeter.client.estimate import calibrated, counted_usage, estimated
 from callmeter.client.known import Known
+from callmeter.client.operations import prompt_of
 from callmeter.client.plan import Target, retryable
 from callmeter.client.prices import cost_of, timed
 from callmeter.client.usage import completion_usage
@@ -27,7 +28,8 @@ from callmeter.events.model import (
 )
 from callmeter.pricing.calibration import NOTHING_LEARNED, Learned
 from callmeter.pricing.totals import add_costs, add_usages
-from callmeter.shapes import Completion, CompletionUsage
+from callmeter.results import EmbeddingResponse
+from callmeter.shapes import Completion, CompletionUsage, Result
 from callmeter.types import Call, Cost, Usage, UsageSource
 from callmeter.wire import WireRequest
 
@@ -48,7 +50,7 @@ class Delivered(Struct, frozen=True, kw_only=True):
     """Whether the reader was given any chunk."""
     first_chunk_ns: int | None = None
     """Monotonic time of the first chunk that carried something, or None before it."""
-    completion: Completion | None = None
+    answer: Result | None = None
 
 
 NOTHING = Delivered()
@@ -117,10 +119,10 @@ class Recorder:
 
     # -- the ends
 
-    def succeeded(self, completion: Completion, meter: Meter, answer_bytes: int) -> None:
-        """A plain answer came, whole."""
-        chars, size = (0, 0) if meter.usage or meter.problem else _answer_size(completion)
-        seen = Delivered(meter=meter, output_chars=chars, output_bytes=size, completion=completion)
+    def succeeded(self, answer: Result, meter: Meter, answer_bytes: int) -> None:
+        """An answer came, whole."""
+        chars, size = (0, 0) if meter.usage or meter.problem else _answer_size(answer)
+        seen = Delivered(meter=meter, output_chars=chars, output_bytes=size, answer=answer)
         self._end(CallSucceeded, seen, *self._metered(seen, whole=True), answer_bytes=answer_bytes)
 
     def stream_completed(self, seen: Delivered) -> None:
@@ -159,15 +161,15 @@ class Recorder:
         usage.cost = None if total is None else float(total)
         return usage
 
-    def sign(self, completion: Completion, headers: Mapping[str, str]) -> None:
+    def sign(self, answer: Result, headers: Mapping[str, str]) -> None:
         """Attach to an answer what is known about it beyond OpenAI's format, and usage that we had to count."""
-        if completion.usage is None:
-            completion.usage = self.usage_shown()
+        if answer.usage is None and isinstance(answer, SHOWING_TOKENS):
+            answer.usage = self.usage_shown()
         end = self.end
         latency_ms = None if end is None else end.latency_s * 1e3
-        completion.__dict__["_response_ms"] = latency_ms
+        answer.__dict__["_response_ms"] = latency_ms
         # Few callers look, so it is put together when one does; nothing of the call's content is kept for it.
-        completion.__dict__["_known"] = self._known(headers, latency_ms).hidden_params
+        answer.__dict__["_known"] = self._known(headers, latency_ms).hidden_params
 
     def hidden_params(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """The `_hidden_params` of existing code. The cost is a float or None there, exact under `cost`."""
@@ -261,9 +263,8 @@ class Recorder:
         if not self._began:
             self._begin()
         attempts = (*self._attempts, self._attempt(usage, source, cost, error))
-        rt, completion, meter = self.runtime, seen.completion, seen.meter
+        rt, answer, meter = self.runtime, seen.answer, seen.meter
         whole_ns = rt.clock.mono_ns() - self._start_ns
-        choice = completion.choices[0] if completion is not None and completion.choices else None
         self.end = kind(
             id=rt.ids(),
             at_ns=rt.clock.wall_ns(),
@@ -274,9 +275,9 @@ class Recorder:
             raw_usage=meter.raw,
             cost=cost if len(attempts) == 1 else add_costs(attempts, cost),
             attempts=attempts,
-            finish_reason=finish or (choice.finish_reason or "" if choice is not None else ""),
-            response_id=completion.id if completion is not None else "",
-            response_model=completion.model or "" if completion is not None else "",
+            finish_reason=finish or _finish_reason(answer),
+            response_id=answer.id or "" if answer is not None else "",
+            response_model=answer.model or "" if answer is not None else "",
             service_tier=meter.service_tier,
             latency_s=whole_ns / 1e9,
             time_to_first_chunk_s=None if seen.first_chunk_ns is None else (seen.first_chunk_ns - self._sent_ns) / 1e9,
@@ -284,7 +285,7 @@ class Recorder:
             retry_wait_s=self._waited_s,
             answer_bytes=answer_bytes,
             error=None if error is None else error_facts(error),
-            content=self._content(completion, error),
+            content=self._content(answer, error),
         )
         rt.publish(self.end, len(self._body) + answer_bytes)
 
@@ -294,13 +295,13 @@ class Recorder:
             return self.facts
         return _located(self.facts, self._target, len(self._body))
 
-    def _content(self, completion: Completion | None, error: BaseException | None = None) -> Content:
+    def _content(self, answer: Result | None, error: BaseException | None = None) -> Content:
         """References for the writer (which hashes the body) and, where somebody wants them, for callbacks."""
         if not self._shows_content:
             return Content(request_body=self._body)
         return Content(
-            messages=list(self.call.messages),
-            completion=completion.copy() if completion is not None else None,
+            messages=prompt_of(self.call),
+            completion=answer.copy() if answer is not None else None,
             request_body=self._body,
             kwargs={**self._kwargs, "exception": error},
         )
@@ -389,10 +390,20 @@ def _located(facts: CallFacts, target: Target, prompt_bytes: int) -> CallFacts:
     )
 
 
-def _answer_size(completion: Completion) -> tuple[int, int]:
+SHOWING_TOKENS = (Completion, EmbeddingResponse)
+"""Answers whose usage is tokens in OpenAI's counting, which we can count ourselves."""
+
+
+def _finish_reason(answer: Result | None) -> str:
+    if not isinstance(answer, Completion) or not answer.choices:
+        return ""
+    return answer.choices[0].finish_reason or ""
+
+
+def _answer_size(answer: Result) -> tuple[int, int]:
     """Characters and bytes of what the model wrote, for answers that came without usage."""
     texts: list[str] = []
-    for choice in completion.choices:
+    for choice in answer.choices if isinstance(answer, Completion) else ():
         message = choice.message
         texts += [message.content or "", message.reasoning_content or ""]
         texts += [call.function.arguments for call in message.tool_calls or () if call.function]

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from callmeter.client.codecs import load
 from callmeter.client.credentials import signer_for
+from callmeter.client.operations import OPERATIONS
 from callmeter.client.providers import BY_NAME, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
 from callmeter.types import Deployment, Secret
@@ -73,6 +74,7 @@ def deployment(
     row: Provider,
     model: str,
     *,
+    operation: str = "chat",
     api_base: str | None = None,
     api_key: str | Secret | None = None,
     base_model: str = "",
@@ -86,11 +88,12 @@ def deployment(
 
     `given` are the caller's arguments, among which the row's variables are looked up. With `bind_keys` a key from the
     environment only goes to the provider's own address. Raises `AuthenticationError` naming the variables where a key
-    is needed and none is found, and `BadRequestError` for an address that is none or lacks a part.
+    is needed and none is found, and `BadRequestError` for an operation that the provider does not offer, and for an
+    address that is none or lacks a part.
     """
     known = tuple([environ.get(name) for name in row.environment])
     said = tuple([given.get(keyword) for keyword in row.keywords]) if row.keywords else ()
-    asked = (row.name, model, api_base, base_model, region, deployment_id, bind_keys)
+    asked = (row.name, model, operation, api_base, base_model, region, deployment_id, bind_keys)
     key = SOME_KEY if api_key else None
     try:
         where = _remembered(*asked, known, said, key)
@@ -104,6 +107,7 @@ def deployment(
 def _deployment(
     provider: str,
     model: str,
+    operation: str,
     api_base: str | None,
     base_model: str,
     region: str,
@@ -115,7 +119,9 @@ def _deployment(
 ) -> Deployment:
     """The deployment as it follows from what stood in the row's environment variables and keywords."""
     row = BY_NAME[provider]
-    codec, model = row.wire_of(model)
+    if operation != "chat" and operation not in row.serves:
+        raise _not_served(row, operation, model)
+    codec, model = row.wire_of(model, operation)
     load(codec)  # a wire that is not spoken yet is said to be that, whatever else is missing
     environ = {name: value for name, value in zip(row.environment, known, strict=True) if value}
     given = dict(zip(row.keywords, said, strict=True))
@@ -153,6 +159,16 @@ def _deployment(
         variables={name: value for name, value in variables.items() if not row.variables[name].secret},
         # An explicit key is a ready token or a bearer key: it takes the place of the cloud's credentials.
         signer=signer_for(row.signer, variables) if row.signer and key is None else None,
+    )
+
+
+def _not_served(row: Provider, operation: str, model: str) -> BadRequestError:
+    others = [other.name for other in PROVIDERS if operation in other.serves]
+    return BadRequestError(
+        f"{row.name} does not offer {operation}, only {', '.join(row.serves)}. {operation} is offered by "
+        f"{', '.join(others[:8])}{', …' if others[8:] else ''}; docs/providers.md lists who offers what",
+        llm_provider=row.name,
+        model=model,
     )
 
 
@@ -245,11 +261,18 @@ def get_supported_openai_params(
     request_type: str = "chat_completion",
     base_model: str | None = None,
 ) -> list[str] | None:
-    """Names of the OpenAI parameters this model's wire carries; None where the provider is not known."""
+    """Names of the OpenAI parameters this model's wire carries beside the prompt.
+
+    `request_type` is `chat_completion`, `embeddings`, or another operation by its own name. None where the provider is
+    not known or does not offer the operation.
+    """
     from callmeter.pricing import default_book
 
     try:
         row, name = provider_of(model, custom_llm_provider, default_book().owner)
     except BadRequestError:
         return None
-    return sorted(load(row.wire_of(name)[0]).supported)
+    operation = {"chat_completion": "chat", "embeddings": "embedding"}.get(request_type, request_type)
+    if operation not in OPERATIONS or operation not in row.serves:
+        return None
+    return sorted(load(row.wire_of(name, operation)[0]).supported.difference(OPERATIONS[operation].prompt))

@@ -109,7 +109,7 @@ class StreamCore:
             output_bytes=self._fold.output_bytes,
             received=self._chunk is not None,
             first_chunk_ns=self._first_chunk_ns,
-            completion=self._fold.completion(),
+            answer=self._fold.completion(),
         )
 
     def _usage_chunk(self, last: Chunk) -> Chunk:

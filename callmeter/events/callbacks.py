@@ -83,10 +83,15 @@ def _ended(target: Any, event: CallEnded, registered: Registered) -> Invocation:
         post = _own(target, "log_post_api_call")
         if post is not None:
             post(kwargs=kwargs, response_obj=response, start_time=start, end_time=end)
-        hook = _hook(target, "failure" if isinstance(event, CallFailed) else "success", bool(kwargs["acompletion"]))
+        hook = _hook(target, "failure" if isinstance(event, CallFailed) else "success", is_async(kwargs["call_type"]))
         return hook(kwargs=kwargs, response_obj=response, start_time=start, end_time=end) if hook else None
 
     return invoke
+
+
+def is_async(call_type: str | None) -> bool:
+    """Whether a public function is the awaited one of its pair: `acompletion`, `aembedding`, …"""
+    return call_type is not None and call_type.startswith("a")
 
 
 def _hook(target: Any, outcome: str, is_async: bool) -> Callable[..., Any] | None:
@@ -130,9 +135,7 @@ def end_kwargs(event: CallEnded, redact: bool = False, excluded: Sequence[str] =
     messages = _redacted(content.messages) if redact else _plain(content.messages)
     response = content.completion.copy() if content.completion is not None else None
     if redact and response is not None:
-        for choice in response.choices:
-            choice.message.content = REDACTED
-            choice.message.reasoning_content = choice.message.thinking_blocks = None
+        response.redact(REDACTED)
     start = datetime.fromtimestamp(call.at_ns / 1e9)  # noqa: DTZ006 - existing callbacks expect naive local time
     end = datetime.fromtimestamp(call.at_ns / 1e9 + event.latency_s)  # noqa: DTZ006
     first = event.time_to_first_chunk_s
@@ -158,7 +161,7 @@ def end_kwargs(event: CallEnded, redact: bool = False, excluded: Sequence[str] =
         "finish_reason": event.finish_reason,
         "standard_logging_object": payload,
         "complete_streaming_response": whole,
-        "async_complete_streaming_response": whole if given.get("acompletion") else None,
+        "async_complete_streaming_response": whole if is_async(given.get("call_type")) else None,
         "exception": error,
         "traceback_exception": None if error is None else f"{type(error).__name__}: {error}",
         "response_cost_failure_debug_information": payload.get("response_cost_failure_debug_info"),
@@ -199,8 +202,16 @@ def _redacts(target: Any, registered: Registered) -> bool:
     return registered.redact or bool(getattr(target, "turn_off_message_logging", False))
 
 
-def _redacted(messages: Any) -> list[dict[str, Any]]:
-    return [{"role": _role(message), "content": REDACTED} for message in messages or ()]
+def _redacted(prompt: Any) -> Any:
+    """Messages keep their roles; of any other prompt nothing stays but how many there were."""
+    if isinstance(prompt, str | bytes):
+        return REDACTED
+    if isinstance(prompt, dict):
+        return {name: _redacted(value) for name, value in prompt.items()}
+    return [
+        REDACTED if isinstance(item, str | int | list) else {"role": _role(item), "content": REDACTED}
+        for item in prompt or ()
+    ]
 
 
 def _role(message: Any) -> Any:

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
+from callmeter.testing import wires_embedding as embedding
 from callmeter.testing import wires_gemini as gemini
 from callmeter.testing import wires_responses as responses
 from callmeter.testing import wires_text as text
@@ -71,6 +72,7 @@ _TAILS = (
     ("/api/chat", "ollama"),
     ("/v2/chat", "cohere"),
     ("/responses", "responses"),
+    ("/embeddings", "embedding"),
 )
 
 
@@ -94,6 +96,8 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
         body = _body.decode(gemini.as_openai(heard.path, heard.body))
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)
+        if wish.fail is None and wire in _OPERATIONS:
+            return _OPERATIONS[wire](heard.body, wish), wish
     except msgspec.MsgspecError as error:
         return failure(wire, 400, f"the body is not a request: {error}"), Wish()
     if wish.fail is not None:
@@ -401,6 +405,9 @@ def _ollama_stream(order: Order) -> tuple[int, list[bytes]]:
     pieces += [line({"tool_calls": [_ollama_tool(at, tool)]}, going) for at, tool in enumerate(order.tools)]
     return 0, [*pieces, line({}, _ollama_end(order))]
 
+
+_OPERATIONS = {"embedding": embedding.answer}
+"""Operations other than chat, which are answered in one piece."""
 
 _WIRES = {
     "openai": (_openai, _openai_stream, "text/event-stream; charset=utf-8"),

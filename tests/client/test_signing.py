@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import callmeter
-from callmeter.client import api
+from callmeter.client import making
 from callmeter.errors import AuthenticationError
 from callmeter.events.model import CallFailed, CallSucceeded, StreamCompleted
 from callmeter.testing import FakeProvider, capture_events
@@ -64,7 +64,7 @@ def token(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> Token:
         assert args or kwargs
         return where
 
-    monkeypatch.setattr(api, "deployment", signed)
+    monkeypatch.setattr(making, "deployment", signed)
     return signer
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from callmeter.errors import APIError
-from callmeter.shapes import Chunk, Completion
+from callmeter.shapes import Chunk, Completion, Result
 from callmeter.types import Call, Deployment, Usage
 from callmeter.wire import WireReply, WireRequest
 
@@ -37,8 +37,15 @@ class Meter(Struct, frozen=True, kw_only=True):
     """The model that answered, where the deployment's name does not tell and the price goes by it."""
 
 
+class Answered(NamedTuple):
+    """A whole answer to an operation: what the caller gets, and what is metered."""
+
+    answer: Result
+    meter: Meter
+
+
 class Answer(NamedTuple):
-    """A whole answer: what the caller gets, and what is metered."""
+    """A whole answer of chat."""
 
     completion: Completion
     meter: Meter
@@ -69,13 +76,13 @@ class StreamDecoder(Protocol):
         ...
 
 
-class Codec(Protocol):
-    """A wire format in both directions."""
+class OperationCodec(Protocol):
+    """A wire format of one operation: a request, an answer, an error. `Codec` is chat's, which also streams."""
 
-    framing: Literal["sse", "ndjson"]
-
-    supported: frozenset[str]
-    """Names of the OpenAI parameters this wire can carry (see `client/params.py`)."""
+    @property
+    def supported(self) -> frozenset[str]:
+        """Names of the OpenAI parameters this wire can carry (see `client/operations.py`)."""
+        ...
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as this wire says it. `call.params` holds supported parameters only.
@@ -84,14 +91,24 @@ class Codec(Protocol):
         """
         ...
 
-    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> tuple[Result, Meter]:
         """A 2xx answer, decoded. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
-        ...
-
-    def decoder(self, call: Call, deployment: Deployment) -> StreamDecoder:
-        """A fresh decoder for one stream."""
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
+        ...
+
+
+class Codec(OperationCodec, Protocol):
+    """A wire format of chat, in both directions, whole and streamed."""
+
+    framing: Literal["sse", "ndjson"]
+
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
+        """A whole answer."""
+        ...
+
+    def decoder(self, call: Call, deployment: Deployment) -> StreamDecoder:
+        """A fresh decoder for one stream."""
         ...

@@ -64,7 +64,7 @@ class OpenAIChat:
         return WireRequest(
             url=self.url(deployment),
             body=encode_body(self.body(call, deployment)),
-            headers=_headers(call, deployment),
+            headers=request_headers(call, deployment),
             timeouts=call.timeouts,
         )
 
@@ -94,15 +94,23 @@ CODEC = OpenAIChat()
 
 def endpoint(deployment: Deployment) -> str:
     """The address of chat: under the base, or the base itself where it names the endpoint already."""
-    base, quirks = deployment.api_base.rstrip("/"), deployment.quirks
-    if base.endswith("/chat/completions"):
-        return base
-    dedicated = "dedicated_path" in quirks and not base.endswith("/v1")
+    base = deployment.api_base.rstrip("/")
+    return base if base.endswith("/chat/completions") else base + chat_path(deployment)
+
+
+def chat_path(deployment: Deployment) -> str:
+    """What comes after a base that names no operation."""
+    quirks = deployment.quirks
+    dedicated = "dedicated_path" in quirks and not deployment.api_base.rstrip("/").endswith("/v1")
     path: str = quirks["dedicated_path"] if dedicated else quirks.get("path", "/chat/completions")
-    return base + path
+    return path
 
 
-OPERATIONS = ("/chat/completions", "/completions", "/responses")
+OPERATIONS = (
+    *("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/moderations"),
+    *("/audio/transcriptions", "/audio/speech", "/rerank"),
+)
+"""Ends of addresses that name an operation."""
 
 
 def without_operation(path: str) -> str:
@@ -134,6 +142,11 @@ def _body(call: Call, deployment: Deployment) -> JSON:
         body.pop("stream_options", None)
     if quirks:
         _deviate(body, quirks)
+    return with_extra(body, call)
+
+
+def with_extra(body: JSON, call: Call) -> JSON:
+    """A body with what the caller gave beyond OpenAI's parameters; what stands in `extra_body` wins."""
     extra = dict(call.extra)
     more = extra.pop("extra_body", None) or {}
     return {**body, **extra, **more}
@@ -203,7 +216,8 @@ def _without_notes(call: Any) -> Any:
     return {key: value for key, value in noted.items() if key not in ("provider_specific_fields", "extra_content")}
 
 
-def _headers(call: Call, deployment: Deployment) -> dict[str, str]:
+def request_headers(call: Call, deployment: Deployment) -> dict[str, str]:
+    """The headers of a request with a JSON body."""
     accept = "text/event-stream" if call.stream else "application/json"
     return {
         "content-type": "application/json",

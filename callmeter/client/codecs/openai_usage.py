@@ -47,6 +47,13 @@ def openai_meter(raw: Any, deployment: Deployment, service_tier: str) -> Meter:
     return metered(raw, lambda counts: _usage(counts, names), service_tier=service_tier, reported=_reported(raw))
 
 
+def input_meter(raw: Any, deployment: Deployment) -> Meter:
+    """The same of an operation that writes nothing, where some give the total alone."""
+    names = deployment.quirks.get("usage", {})
+    whole = {"prompt_tokens": at(raw, "total_tokens"), "completion_tokens": 0}
+    return metered(raw, lambda counts: _usage({**whole, **counts}, names), reported=_reported(raw))
+
+
 def _usage(raw: Mapping[str, Any], names: Mapping[str, str]) -> Usage:
     """OpenAI's counts as ours: totals include their parts in both. Raises `InvalidUsage`.
 

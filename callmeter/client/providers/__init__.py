@@ -7,9 +7,9 @@ accent, `plain` those that speak it as it is, `local` the servers that people ru
 from collections.abc import Mapping
 
 from callmeter.client.providers import local, plain, shaped, wires
-from callmeter.client.providers.row import Provider, Variable
+from callmeter.client.providers.row import OPENAI_CHAT, Provider, Variable, codec_of
 
-__all__ = ["BY_NAME", "KEYWORDS", "PROVIDERS", "Provider", "Variable"]
+__all__ = ["BY_NAME", "KEYWORDS", "OPENAI_CHAT", "PROVIDERS", "Provider", "Variable", "codec_of"]
 
 PROVIDERS = tuple(sorted((*wires.ROWS, *shaped.ROWS, *plain.ROWS, *local.ROWS), key=lambda row: row.name))
 

@@ -35,13 +35,25 @@ TEXT_ONLY = tuple((name, "openai_text") for name in ("gpt-3.5-turbo-instruct", "
 """Models that OpenAI serves as text completions alone. Source: as above."""
 
 
+OPENAI_CHAT = "openai_chat"
+"""The wire that most providers speak."""
+
+FAMILIES: Mapping[str, str] = {OPENAI_CHAT: "openai", "azure": "openai", "azure_ai": "openai"}
+"""Chat wires whose operations beyond chat are named after another family than the wire itself."""
+
+
+def codec_of(chat_wire: str, operation: str) -> str:
+    """The codec that speaks an operation where chat is spoken in `chat_wire`: `openai_embedding`, `cohere_rerank`."""
+    return chat_wire if operation == "chat" else f"{FAMILIES.get(chat_wire, chat_wire)}_{operation}"
+
+
 class Provider(Struct, frozen=True):
     """A provider's name, wire format, address and where its key is found."""
 
     name: str
     display: str = ""
     """How the provider writes its name; empty: as `name`."""
-    codec: str = "openai_chat"
+    codec: str = OPENAI_CHAT
     """The wire of chat: a module of `callmeter.client.codecs`."""
     base_url: str = ""
     """Without the endpoint's own path. `{name}` is filled from `variables`; empty: every caller has their own."""
@@ -57,7 +69,9 @@ class Provider(Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     docs: str = ""
     serves: tuple[str, ...] = ("chat",)
-    """Operations it offers over this wire: `chat`, `embedding`, `image_generation`, `responses`, `rerank`, …"""
+    """Operations it offers: `chat`, `embedding`, `image_generation`, `responses`, `rerank`, …"""
+    endpoints: Mapping[str, str] = {}
+    """Codecs of operations other than chat, by operation, where they are not as `codec_of` names them."""
     variables: Mapping[str, Variable] = {}
     headers: Mapping[str, str] = {}
     """Sent with every request; a value `$NAME` is that environment variable's, left out where it is not set."""
@@ -72,8 +86,10 @@ class Provider(Struct, frozen=True):
     keywords: tuple[str, ...] = ()
     """Every argument of `completion()` that does; follows from the above."""
 
-    def wire_of(self, model: str) -> tuple[str, str]:
-        """The wire that a model is spoken to in, and its name there."""
+    def wire_of(self, model: str, operation: str = "chat") -> tuple[str, str]:
+        """The wire that a model is spoken to in for an operation, and its name there."""
+        if operation != "chat":
+            return self.endpoints.get(operation) or codec_of(self.codec, operation), model
         name = model.lower()
         codec = next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
         return codec, model.removeprefix(RESPONSES) if codec == "openai_responses" else model

@@ -1,0 +1,265 @@
+"""From a caller's arguments to a call that is ready to run: the same for every operation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from callmeter.client import codecs
+from callmeter.client.facts import facts_of, traceparent
+from callmeter.client.mock import Mock, Written, completion_body
+from callmeter.client.operations import CHAT, OPERATIONS, Operation
+from callmeter.client.params import admit, split
+from callmeter.client.plan import Plan, Target
+from callmeter.client.prices import base_model_of, price_given
+from callmeter.client.providers import KEYWORDS, OPENAI_CHAT, Provider, codec_of
+from callmeter.client.recorder import Recorder
+from callmeter.client.resolve import deployment, provider_of
+from callmeter.errors import APIError, MissingExtraError, as_openai
+from callmeter.events.model import CallFacts
+from callmeter.pricing.own import ARGUMENTS as PRICES
+from callmeter.runtime import Runtime, default_runtime
+from callmeter.types import Call, Deployment, Timeouts
+
+Check = Callable[[Any], None]
+"""Raises where an answer is not what was asked for."""
+
+OURS = frozenset(
+    """api_base api_key api_type api_version base_model base_url additional_drop_params allowed_openai_params
+    caching cache callbacks client context_window_fallback_dict custom_llm_provider deployment_id drop_params
+    enable_json_schema_validation extra_headers failure_callback fallbacks headers id litellm_call_id
+    litellm_logging_obj litellm_session_id litellm_trace_id logger_fn max_retries metadata mock_response
+    mock_timeout mock_tool_calls model_info model_list no-log num_retries region shared_session stream_timeout
+    success_callback tags timeout total_timeout turn_off_message_logging verbose""".split()
+).union(KEYWORDS, PRICES)
+"""Arguments that are about the call and never part of a request body."""
+
+OF_ONE_MODEL = PRICES | {"api_base", "base_url", "api_key", "base_model", "model_info"}
+"""Arguments that say nothing about a fallback to another model."""
+
+
+class Made(NamedTuple):
+    """A call ready to run."""
+
+    runtime: Runtime
+    plan: Plan
+    recorder: Recorder
+    mock: Mock | None
+    streamed: bool
+    check: Check | None = None
+    """What the answer still has to pass once it is accounted for."""
+
+
+def make(
+    operation: Operation,
+    call_type: str,
+    model: str,
+    messages: Sequence[Any],
+    given: Mapping[str, Any],
+    mocked: Written = completion_body,
+) -> Made:
+    """Make a call out of its arguments, its start and failure accounted for.
+
+    `call_type` is the name of the public function, which callbacks are told; `mocked` writes the body that a mocked
+    answer has on OpenAI's wire. Raises the errors of `callmeter.errors` for arguments that no call can be made of.
+    """
+    rt = default_runtime()
+    rt.listen(given)
+    ours, params, extra = _sorted(given, operation)
+    streamed = bool(params.pop("stream", False))
+    facts = facts_of(rt, operation.name, model, ours, params, streamed)
+    call = _call(rt, facts, messages, ours, params, extra)
+    optional = {**params, **extra}
+    for name in operation.prompt:
+        optional.pop(name, None)
+    recorder = Recorder(call, facts, rt, _for_callbacks(call_type, ours, optional))
+    mock = _mock(ours, params, facts, mocked)
+    try:
+        plan = _plan(rt, call, ours, mock)
+        check = _check(rt, ours, params) if operation is CHAT and not streamed else None
+    except APIError as error:
+        recorder.failed(error)
+        raise as_openai(error) from None
+    except MissingExtraError as error:
+        recorder.failed(error)
+        raise
+    return Made(rt, plan, recorder, mock, streamed, check)
+
+
+def _check(rt: Runtime, ours: Mapping[str, Any], params: Mapping[str, Any]) -> Check | None:
+    """The check of an answer against its schema, where that is switched on."""
+    name = "enable_json_schema_validation"
+    if params.get("response_format") is None or not _first(ours.get(name), rt.front(name)):
+        return None
+    from callmeter.client.validation import checker
+
+    return checker(params["response_format"])
+
+
+def _sorted(given: Mapping[str, Any], operation: Operation) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The caller's keywords: about the call, OpenAI's own, and everything else; the latter two without Nones."""
+    ours, asked = dict[str, Any](), dict[str, Any]()
+    for name, value in given.items():
+        (ours if name in OURS else asked)[name] = value
+    return ours, *split(asked, operation.params)
+
+
+def _for_callbacks(call_type: str, ours: Mapping[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
+    """What callbacks see of the arguments, and the callbacks that belong to this call alone."""
+    kwargs = {"call_type": call_type, "metadata": ours.get("metadata"), "optional_params": optional}
+    lists = [ours.get(name) or () for name in ("callbacks", "success_callback", "failure_callback")]
+    if any(lists) or ours.get("turn_off_message_logging"):
+        both, successes, failures = lists
+        kwargs["own_callbacks"] = (both, (*both, *successes), (*both, *failures))
+        kwargs["redact"] = bool(ours.get("turn_off_message_logging"))
+    return kwargs
+
+
+def _call(
+    rt: Runtime,
+    facts: CallFacts,
+    messages: Sequence[Any],
+    ours: Mapping[str, Any],
+    params: dict[str, Any],
+    extra: Mapping[str, Any],
+) -> Call:
+    front = rt.front
+    retries = _first(ours.get("num_retries"), ours.get("max_retries"), front("num_retries"), rt.settings.max_retries)
+    whole_s = ours.get("total_timeout")
+    return Call(
+        id=facts.call_id,
+        operation=facts.operation,
+        model=facts.model_requested,
+        messages=messages,
+        params=params,
+        extra=extra,
+        stream=facts.stream,
+        include_usage=facts.stream and bool((params.get("stream_options") or {}).get("include_usage")),
+        drop_params=bool(_first(ours.get("drop_params"), front("drop_params"))),
+        additional_drop_params=_first(ours.get("additional_drop_params"), front("additional_drop_params"), ()),
+        allowed_openai_params=ours.get("allowed_openai_params") or (),
+        headers={
+            "traceparent": traceparent(facts),
+            **(ours.get("headers") or {}),
+            **(ours.get("extra_headers") or {}),
+        },
+        timeouts=timeouts_of(rt, ours, facts.stream),
+        max_retries=int(retries),
+        total_timeout_s=None if whole_s is None else float(whole_s),
+    )
+
+
+def timeouts_of(rt: Runtime, ours: Mapping[str, Any], streamed: bool) -> Timeouts:
+    """Deadlines of each attempt. `timeout` is seconds, or an object with `connect` and `read`, as HTTP clients have."""
+    asked = _first(ours.get("timeout"), rt.front("request_timeout"), rt.settings.timeout_s)
+    connect_s = rt.settings.connect_timeout_s
+    if hasattr(asked, "connect") and hasattr(asked, "read"):
+        return Timeouts(connect_s=asked.connect, first_byte_s=asked.read, between_chunks_s=asked.read)
+    whole_s = float(asked)
+    first_s = float(_first(ours.get("stream_timeout") if streamed else None, whole_s))
+    return _timeouts(min(connect_s, whole_s), first_s, whole_s)
+
+
+@lru_cache(64)
+def _timeouts(connect_s: float, first_s: float, whole_s: float) -> Timeouts:
+    return Timeouts(connect_s=connect_s, first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
+
+
+def _plan(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Plan:
+    targets = [_target(rt, call, ours, mock)]
+    for other in ours.get("fallbacks") or ():
+        changes = {"model": other} if isinstance(other, str) else dict(other)
+        targets.append(_fallback(rt, call, ours, mock, changes))
+    longer = (ours.get("context_window_fallback_dict") or {}).get(call.model)
+    if longer is not None:
+        targets.append(_fallback(rt, call, ours, mock, {"model": longer}))
+    return Plan(
+        targets=tuple(targets),
+        max_retries=call.max_retries,
+        for_long_prompts=len(targets) - 1 if longer is not None else None,
+    )
+
+
+def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None, changes: dict[str, Any]) -> Target:
+    """The same call at another model; `changes` may bring an address, a key, messages and parameters of its own."""
+    model = changes.pop("model", call.model)
+    messages = changes.pop("messages", call.messages)
+    theirs, params, extra = _sorted(changes, OPERATIONS[call.operation])
+    if model != call.model:
+        ours = {name: value for name, value in ours.items() if name not in OF_ONE_MODEL}
+    other = msgspec.structs.replace(
+        call, model=model, messages=messages, params={**call.params, **params}, extra={**call.extra, **extra}
+    )
+    return _target(rt, other, {**ours, **theirs}, mock)
+
+
+def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Target:
+    model = rt.front("model_alias_map").get(call.model, call.model)
+    row, name = provider_of(model, ours.get("custom_llm_provider"), rt.prices.owner)
+    price = price_given(row, name, ours)
+    if mock is not None:
+        where = _mocked(call.operation, row, name, ours, price)
+    else:
+        where = _real(rt, call.operation, row, name, ours, price)
+    supported = codecs.load(where.codec).supported
+    if lacks := where.quirks.get("lacks"):
+        supported = supported.difference(lacks)
+    params = admit(
+        call.params,
+        supported,
+        provider=row.name,
+        model=name,
+        drop_params=call.drop_params,
+        additional_drop_params=call.additional_drop_params,
+        allowed_openai_params=call.allowed_openai_params,
+    )
+    return Target(call if params == call.params else msgspec.structs.replace(call, params=params), where)
+
+
+def _real(rt: Runtime, operation: str, row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
+    where = deployment(
+        row,
+        name,
+        operation=operation,
+        api_base=_first(ours.get("api_base"), ours.get("base_url"), rt.front("api_base")),
+        api_key=_first(ours.get("api_key"), rt.front("api_key")),
+        base_model=base_model_of(ours),
+        region=ours.get("region") or "",
+        deployment_id=(ours.get("model_info") or {}).get("id") or "",
+        bind_keys=rt.settings.bind_keys == "origin",
+        given=ours,
+    )
+    return where if price is None else msgspec.structs.replace(where, own_price=price)
+
+
+def _mocked(operation: str, row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:
+    return Deployment(
+        provider=row.name,
+        model=name,
+        codec=codec_of(OPENAI_CHAT, operation),
+        api_base="mock:",
+        base_model=base_model_of(ours),
+        own_price=price,
+    )
+
+
+def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts, mocked: Written) -> Mock | None:
+    if not any(ours.get(name) for name in ("mock_response", "mock_timeout", "mock_tool_calls")):
+        return None
+    return Mock(
+        response=ours.get("mock_response"),
+        tool_calls=ours.get("mock_tool_calls"),
+        timeout=bool(ours.get("mock_timeout")),
+        choices=params.get("n") or 1,
+        created=facts.at_ns // 1_000_000_000,
+        written=mocked,
+    )
+
+
+def _first(*values: Any) -> Any:
+    """The first value that is not None."""
+    for value in values:
+        if value is not None:
+            return value
+    return None

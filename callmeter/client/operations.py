@@ -1,0 +1,52 @@
+"""What can be asked of a provider: chat, embeddings and the rest, each with OpenAI's names for its parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from callmeter.client.params import OPENAI_CHAT_PARAMS
+from callmeter.types import Call
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One kind of call. Its name is what events and the ledger call it, and part of its codecs' names."""
+
+    name: str
+    params: frozenset[str]
+    """OpenAI's parameters of it; a caller's other keywords go into the body as they are."""
+    prompt: tuple[str, ...] = ()
+    """Those of the parameters that hold what is asked, the caller's content; chat's is in the call's messages."""
+
+
+CHAT = Operation(name="chat", params=OPENAI_CHAT_PARAMS)
+
+EMBEDDING = Operation(
+    name="embedding", params=frozenset({"input", "dimensions", "encoding_format", "user"}), prompt=("input",)
+)
+"""Source: https://platform.openai.com/docs/api-reference/embeddings/create"""
+
+RESPONSES = Operation(
+    name="responses",
+    params=frozenset({"service_tier", "stream", "stream_options", "user"}),
+    prompt=("input", "instructions"),
+)
+"""A native call of the Responses API; whatever the codec need not know passes as it is.
+
+Source: https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in (CHAT, EMBEDDING, RESPONSES)}
+
+
+def prompts(call: Call) -> dict[str, Any]:
+    """What is asked, by the parameters that hold it; nothing for chat."""
+    return {name: call.params.get(name, call.extra.get(name)) for name in OPERATIONS[call.operation].prompt}
+
+
+def prompt_of(call: Call) -> Any:
+    """What is asked: messages, a text, a list of texts; by name where it is in several parameters."""
+    if call.operation == CHAT.name:
+        return list(call.messages)
+    asked = {name: value for name, value in prompts(call).items() if value is not None}
+    return next(iter(asked.values())) if len(asked) == 1 else asked
