@@ -1,6 +1,7 @@
 """From a caller's arguments to a call that is ready to run: the same for every operation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from callmeter.client.prices import base_model_of, price_given
 from callmeter.client.providers import KEYWORDS, OPENAI_CHAT, Provider, codec_of
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
-from callmeter.errors import APIError, MissingExtraError, as_openai
+from callmeter.errors import APIError, BadRequestError, MissingExtraError, as_openai
 from callmeter.events.model import CallFacts
 from callmeter.pricing.own import ARGUMENTS as PRICES
 from callmeter.runtime import Runtime, default_runtime
@@ -76,6 +77,8 @@ def make(
     recorder = Recorder(call, facts, rt, _for_callbacks(call_type, ours, optional))
     mock = _mock(ours, params, facts, mocked)
     try:
+        if operation is CHAT and not messages and "prompt" not in extra:
+            raise _no_messages(extra)
         plan = _plan(rt, call, ours, mock)
         check = _check(rt, ours, params) if operation is CHAT and not streamed else None
     except APIError as error:
@@ -85,6 +88,13 @@ def make(
         recorder.failed(error)
         raise
     return Made(rt, plan, recorder, mock, streamed, check)
+
+
+def _no_messages(extra: Mapping[str, Any]) -> BadRequestError:
+    """The error for a chat that asks nothing; a keyword nobody knows may be the name misspelt."""
+    meant = get_close_matches("messages", extra, 1)
+    instead = f"{meant[0]!r} is no parameter; did you mean it?" if meant else "it is a list of at least one message"
+    return BadRequestError(f"messages is empty: {instead}, as in messages=[{{'role': 'user', 'content': 'Hello'}}]")
 
 
 def _check(rt: Runtime, ours: Mapping[str, Any], params: Mapping[str, Any]) -> Check | None:

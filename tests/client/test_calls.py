@@ -367,3 +367,22 @@ def test_the_answer_carries_what_is_known_beyond_openais_format(provider: FakePr
     assert hidden["additional_headers"]["x-ratelimit-remaining-requests"] == "99"
     assert hidden["additional_headers"]["llm_provider-x-ratelimit-remaining-requests"] == "99"
     assert answer.response_ms > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "messages is empty: it is a list of at least one message"),
+        ({"messages": []}, "messages is empty: it is a list of at least one message"),
+        (
+            {"mesages": [{"role": "user", "content": "hi"}]},
+            "messages is empty: 'mesages' is no parameter; did you mean",
+        ),
+    ],
+)
+def test_a_chat_that_asks_nothing_is_refused_before_it_is_sent(
+    provider: FakeProvider, events: list[Any], given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(callmeter.BadRequestError, match=said):
+        callmeter.completion("openai/gpt-4o", **given)
+    assert (len(provider.requests), kinds(events)) == (0, ["CallStarted", "CallFailed"])
