@@ -73,6 +73,8 @@ _TAILS = (
     ("/v2/chat", "cohere"),
     ("/responses", "responses"),
     ("/embeddings", "embedding"),
+    ("/api/embed", "ollama_embedding"),
+    ("/v2/embed", "cohere_embedding"),
 )
 
 
@@ -93,11 +95,12 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
     if not wire or heard.method != "POST":
         return failure(wire or "openai", 404, f"no route {heard.method} {heard.path}"), Wish()
     try:
-        body = _body.decode(gemini.as_openai(heard.path, heard.body))
+        asked = gemini.as_openai(heard.path, heard.body)
+        body = _body.decode(asked)
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)
         if wish.fail is None and wire in _OPERATIONS:
-            return _OPERATIONS[wire](heard.body, wish), wish
+            return _OPERATIONS[wire](asked, wish), wish
     except msgspec.MsgspecError as error:
         return failure(wire, 400, f"the body is not a request: {error}"), Wish()
     if wish.fail is not None:
@@ -108,14 +111,15 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
 def failure(wire: str, status: int, message: str = "", model: str = "") -> Answer:
     """An error body in the wire's own form."""
     message = message or f"the fake provider was told to answer {status}"
-    if wire == "anthropic":
+    family = wire.removesuffix("_embedding")
+    if family == "anthropic":
         kind = _ANTHROPIC_ERRORS.get(status, "api_error")
         shown: Any = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_" + NUMBER}
-    elif wire == "gemini":
+    elif family in ("gemini", "vertex"):
         shown = gemini.failure_body(status, message)
-    elif wire == "ollama":
+    elif family == "ollama":
         shown = {"error": message}
-    elif wire == "cohere":
+    elif family == "cohere":
         shown = {"id": NUMBER, "message": message}
     else:
         kind, code = _OPENAI_ERRORS.get(status, ("server_error", None))
@@ -406,7 +410,13 @@ def _ollama_stream(order: Order) -> tuple[int, list[bytes]]:
     return 0, [*pieces, line({}, _ollama_end(order))]
 
 
-_OPERATIONS = {"embedding": embedding.answer}
+_OPERATIONS = {
+    "embedding": embedding.answer,
+    "ollama_embedding": embedding.ollama,
+    "cohere_embedding": embedding.cohere,
+    "gemini_embedding": embedding.studio,
+    "vertex_embedding": embedding.vertex,
+}
 """Operations other than chat, which are answered in one piece."""
 
 _WIRES = {

@@ -13,8 +13,18 @@ from callmeter.testing.scripts import NUMBER, Order
 
 _encode = msgspec.json.encode
 
-METHOD = re.compile(r"/models/([^/:]+):(generateContent|streamGenerateContent|rawPredict|streamRawPredict)(?:\?|$)")
-"""A model and what is done with it; `rawPredict` is Anthropic's Messages on Vertex AI."""
+WIRES = {
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+    "batchEmbedContents": "gemini_embedding",
+    "predict": "vertex_embedding",
+    "rawPredict": "anthropic",
+    "streamRawPredict": "anthropic",
+}
+"""What is done with a model, and the wire of it; `rawPredict` is Anthropic's Messages on Vertex AI."""
+
+METHOD = re.compile(rf"/models/([^/:]+):({'|'.join(WIRES)})(?:\?|$)")
+"""A model and what is done with it."""
 
 FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
@@ -34,7 +44,7 @@ STATUSES = {
 def wire_of_method(path: str) -> str:
     """The wire of a model's method, or empty."""
     found = METHOD.search(path)
-    return "" if found is None else "gemini" if found[2].endswith("enerateContent") else "anthropic"
+    return "" if found is None else WIRES[found[2]]
 
 
 def as_openai(path: str, body: bytes) -> bytes:

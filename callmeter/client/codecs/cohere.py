@@ -38,22 +38,42 @@ BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 
 """Thinking tokens for the words of `reasoning_effort`; Cohere knows budgets only."""
 
 
-class Cohere:
-    """`POST {api_base}/v2/chat`."""
+class CohereEndpoint:
+    """`POST {api_base}/v2/{path}`: what Cohere's operations have in common."""
 
-    framing: Literal["sse", "ndjson"] = "sse"
-    supported = TRANSLATED
+    path: str
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as one POST. Raises `BadRequestError` for what Cohere has no words for."""
         accept = "text/event-stream" if call.stream else "application/json"
         headers = {"content-type": "application/json", "accept": accept, "x-client-name": "callmeter"}
         return WireRequest(
-            url=endpoint(deployment.api_base),
-            body=encode_body(request_body(call, deployment)),
+            url=endpoint(deployment.api_base, self.path),
+            body=encode_body(self.body(call, deployment)),
             headers=headers | bearer(deployment) | given(call, deployment),
             timeouts=call.timeouts,
         )
+
+    def body(self, call: Call, deployment: Deployment) -> JSON:
+        """The body before it is encoded."""
+        raise NotImplementedError
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
+        """The error that a non-2xx answer stands for; 498 is Cohere's for a token that is not good."""
+        status = 401 if status == 498 else status
+        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+
+
+class Cohere(CohereEndpoint):
+    """`POST {api_base}/v2/chat`."""
+
+    path = "chat"
+    framing: Literal["sse", "ndjson"] = "sse"
+    supported = TRANSLATED
+
+    def body(self, call: Call, deployment: Deployment) -> JSON:
+        """The body. Raises `BadRequestError` naming what cannot be said."""
+        return request_body(call, deployment)
 
     def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
         """A whole answer. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
@@ -63,19 +83,14 @@ class Cohere:
         """A fresh decoder for one stream."""
         return CohereDecoder(call, deployment)
 
-    def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
-        """The error that a non-2xx answer stands for; 498 is Cohere's for a token that is not good."""
-        status = 401 if status == 498 else status
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
-
 
 CODEC = Cohere()
 
 
-def endpoint(api_base: str) -> str:
-    """The address of chat under a base given with or without a version or the whole path."""
-    base = api_base.rstrip("/").removesuffix("/chat").removesuffix("/v1").removesuffix("/v2")
-    return f"{base}/v2/chat"
+def endpoint(api_base: str, path: str) -> str:
+    """The address of `chat`, `embed`, … under a base given with or without a version or that path."""
+    base = api_base.rstrip("/").removesuffix(f"/{path}").removesuffix("/v1").removesuffix("/v2")
+    return f"{base}/v2/{path}"
 
 
 def request_body(call: Call, deployment: Deployment) -> JSON:

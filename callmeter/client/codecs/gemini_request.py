@@ -54,7 +54,7 @@ TIER_HEADER = "x-vertex-ai-llm-shared-request-type"
 def request(call: Call, deployment: Deployment) -> WireRequest:
     """The call as one POST. Raises `BadRequestError` for what Gemini has no words for."""
     return WireRequest(
-        url=endpoint(deployment, stream=call.stream),
+        url=method_url(deployment, "streamGenerateContent?alt=sse" if call.stream else "generateContent"),
         body=encode_body(request_body(call, deployment)),
         headers=headers(call, deployment),
         timeouts=call.timeouts,
@@ -66,9 +66,8 @@ def on_vertex(deployment: Deployment) -> bool:
     return deployment.provider.startswith("vertex")
 
 
-def endpoint(deployment: Deployment, *, stream: bool) -> str:
+def method_url(deployment: Deployment, method: str) -> str:
     """The address of a model's method under an API's base."""
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     if not on_vertex(deployment):
         return f"{_studio_base(deployment.api_base)}/{model_path(deployment.model, 'models/')}:{method}"
     return f"{vertex_base(deployment)}/{model_path(deployment.model, 'publishers/google/models/')}:{method}"

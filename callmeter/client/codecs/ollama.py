@@ -56,7 +56,7 @@ class Ollama:
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as one POST. Raises `BadRequestError` for parts Ollama cannot take, image addresses above all."""
         return WireRequest(
-            url=endpoint(deployment.api_base),
+            url=endpoint(deployment.api_base, "chat"),
             body=encode_body(request_body(call, deployment)),
             headers={"content-type": "application/json", **bearer(deployment), **given(call, deployment)},
             timeouts=call.timeouts,
@@ -96,10 +96,10 @@ def normalise_host(text: str) -> str:
     return urlunsplit((given.scheme or "http", netloc, given.path.rstrip("/"), "", ""))
 
 
-def endpoint(api_base: str) -> str:
-    """The address of chat under a base given with or without `/api`."""
-    base = api_base.rstrip("/").removesuffix("/chat").removesuffix("/api")
-    return f"{base}/api/chat"
+def endpoint(api_base: str, operation: str) -> str:
+    """The address of `chat` or `embed` under a base given with or without `/api` or the whole path."""
+    base = api_base.rstrip("/").removesuffix("/chat").removesuffix("/embed").removesuffix("/api")
+    return f"{base}/api/{operation}"
 
 
 def request_body(call: Call, deployment: Deployment) -> JSON:

@@ -246,7 +246,7 @@ def test_what_cohere_lacks_is_refused_by_name(name: str, provider: FakeProvider)
     "base", ["https://api.cohere.com", "https://api.cohere.com/", "https://api.cohere.com/v2", "https://api.cohere.com/v1/", "https://api.cohere.com/v2/chat"]
 )  # fmt: skip
 def test_the_address_is_found_under_any_base(base: str) -> None:
-    assert endpoint(base) == "https://api.cohere.com/v2/chat"
+    assert endpoint(base, "chat") == "https://api.cohere.com/v2/chat"
 
 
 ERRORS: dict[int, tuple[str, type[APIError]]] = {

@@ -96,7 +96,7 @@ def test_every_way_to_write_the_host_becomes_an_address(text: str, address: str)
 
 def test_the_address_of_chat_is_completed_once() -> None:
     for base in ("http://h:1", "http://h:1/", "http://h:1/api", "http://h:1/api/chat"):
-        assert endpoint(base) == "http://h:1/api/chat"
+        assert endpoint(base, "chat") == "http://h:1/api/chat"
 
 
 def test_a_key_goes_as_bearer_and_the_caller_s_headers_win() -> None:
