@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from callmeter.client.api import acompletion, completion
     from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
     from callmeter.client.endpoints.embedding import aembedding, embedding
+    from callmeter.client.endpoints.image_generation import aimage_generation, image_generation
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
     from callmeter.client.model_info import (
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
     from callmeter.pricing.tokenizers import create_pretrained_tokenizer, create_tokenizer
     from callmeter.pricing.tokens import decode, encode, token_counter
-    from callmeter.results import Embedding, EmbeddingResponse
+    from callmeter.results import Embedding, EmbeddingResponse, Image, ImageResponse
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
     from callmeter.shapes import Choice as Choices
@@ -87,6 +88,7 @@ _HOME = {
     "callmeter.client.api": "acompletion completion",
     "callmeter.client.batch": "batch_completion batch_completion_models batch_completion_models_all_responses",
     "callmeter.client.endpoints.embedding": "aembedding embedding",
+    "callmeter.client.endpoints.image_generation": "aimage_generation image_generation",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
     "callmeter.client.model_info": "get_max_tokens get_model_info model_cost supports_audio_input "
@@ -107,7 +109,7 @@ _HOME = {
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
     "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
     "callmeter.pricing.tokens": "decode encode token_counter",
-    "callmeter.results": "Embedding EmbeddingResponse",
+    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -149,7 +151,9 @@ __all__ = [
     "Delta",
     "Embedding",
     "EmbeddingResponse",
+    "Image",
     "ImageFetchError",
+    "ImageResponse",
     "InternalServerError",
     "InvalidRequestError",
     "JSONSchemaValidationError",
@@ -176,6 +180,7 @@ __all__ = [
     "Usage",
     "acompletion",
     "aembedding",
+    "aimage_generation",
     "batch_completion",
     "batch_completion_models",
     "batch_completion_models_all_responses",
@@ -196,6 +201,7 @@ __all__ = [
     "get_model_info",
     "get_supported_openai_params",
     "get_valid_models",
+    "image_generation",
     "ledger",
     "model_cost",
     "register_model",

@@ -1,6 +1,6 @@
 """What the operations other than chat return, in OpenAI's format; `shapes` has chat's and the grammar of all."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from callmeter.shapes import CompletionUsage, Result, Shape
 
@@ -23,3 +23,46 @@ class EmbeddingResponse(Result, kw_only=True):
     data: list[Embedding] = []
     object: str = "list"
     usage: CompletionUsage | None = None
+
+
+class Image(Shape, kw_only=True):
+    """One image: where it is, or base64 of it."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+    """The prompt that the provider made of the caller's, where it does that."""
+
+
+class TokensByKind(Shape, kw_only=True):
+    """Tokens of images and of text."""
+
+    image_tokens: int = 0
+    text_tokens: int = 0
+
+
+class ImageUsage(Shape, kw_only=True):
+    """Tokens of an image call; totals include their parts."""
+
+    input_tokens: int = 0
+    input_tokens_details: TokensByKind
+    output_tokens: int = 0
+    total_tokens: int = 0
+    output_tokens_details: TokensByKind
+
+
+class ImageResponse(Result, kw_only=True):
+    """The images of an image call."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"background", "output_format", "quality", "size", "svg_usage"})
+
+    created: int = 0
+    data: list[Image] = []
+    background: str | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    size: str | None = None
+    usage: ImageUsage | None = None
+    """None where images are charged by the piece."""
+    svg_usage: Any = None
+    """What the model that wrote an SVG consumed, as the provider says it."""

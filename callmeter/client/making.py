@@ -69,6 +69,7 @@ def make(
     rt.listen(given)
     ours, params, extra = _sorted(given, operation)
     streamed = bool(params.pop("stream", False))
+    unstreamable = bool(extra and extra.pop("stream", False))
     facts = facts_of(rt, operation.name, model, ours, params, streamed)
     call = _call(rt, facts, messages, ours, params, extra)
     optional = {**params, **extra}
@@ -77,6 +78,8 @@ def make(
     recorder = Recorder(call, facts, rt, _for_callbacks(call_type, ours, optional))
     mock = _mock(ours, params, facts, mocked)
     try:
+        if unstreamable:
+            raise BadRequestError(f"{operation.name} does not stream; leave stream out")
         if operation is CHAT and not messages and "prompt" not in extra:
             raise _no_messages(extra)
         plan = _plan(rt, call, ours, mock)

@@ -26,6 +26,16 @@ EMBEDDING = Operation(
 )
 """Source: https://platform.openai.com/docs/api-reference/embeddings/create"""
 
+IMAGE_GENERATION = Operation(
+    name="image_generation",
+    params=frozenset(
+        {"prompt", "background", "moderation", "n", "output_compression", "output_format", "quality", "response_format"}
+        | {"safety_identifier", "size", "style", "user"}
+    ),
+    prompt=("prompt",),
+)
+"""Source: https://platform.openai.com/docs/api-reference/images/create"""
+
 RESPONSES = Operation(
     name="responses",
     params=frozenset({"service_tier", "stream", "stream_options", "user"}),
@@ -36,7 +46,9 @@ RESPONSES = Operation(
 Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
-OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in (CHAT, EMBEDDING, RESPONSES)}
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation for operation in (CHAT, EMBEDDING, IMAGE_GENERATION, RESPONSES)
+}
 
 
 def prompts(call: Call) -> dict[str, Any]:

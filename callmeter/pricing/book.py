@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
 
-from callmeter.pricing.charging import cost_of
+from callmeter.pricing.charging import cost_of, of_family
 from callmeter.pricing.match import canonical, find
 from callmeter.pricing.plan import STANDARD, Charge, Plan, build
 from callmeter.pricing.quantities import InvalidUsage, Quantities, disjoint, pieces
@@ -371,7 +371,8 @@ def _bound(charges: Mapping[str, Charge], inputs: int, outputs: int, units: Quan
     dear_out = max((charges[line].femtos for line in OUTPUT_LINES if line in charges), default=None)
     if (inputs and dear_in is None) or (outputs and dear_out is None):
         return None
-    if any(line not in charges for line, _ in units):
+    found = [(charges.get(line) or of_family(charges, line), quantity) for line, quantity in units]
+    if any(charged is None for charged, _ in found):
         return None
-    pieces_cost = sum(charge(quantity, charges[line].femtos) for line, quantity in units)
+    pieces_cost = sum(charge(quantity, charged.femtos) for charged, quantity in found if charged is not None)
     return inputs * (dear_in or 0) + outputs * (dear_out or 0) + pieces_cost

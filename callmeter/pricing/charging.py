@@ -30,7 +30,7 @@ def _charged(quantities: Quantities, charges: Mapping[str, Charge], table: str) 
     missing: list[str] = []
     total, saved = 0, None
     for line, quantity in quantities:
-        found = charges.get(line)
+        found = charges.get(line) or of_family(charges, line)
         if found is None:
             missing.append(line)
             continue
@@ -56,6 +56,15 @@ def _charged(quantities: Quantities, charges: Mapping[str, Charge], table: str) 
         saved=None if saved is None else usd(saved),
         table=table,
     )
+
+
+def of_family(charges: Mapping[str, Charge], line: str) -> Charge | None:
+    """The charge of a line's family, where the variety has none of its own: `image` for `image.hd.1024x1024`."""
+    family, dot, _ = line.rpartition(".")
+    if not dot:
+        return None
+    found = charges.get(family)
+    return of_family(charges, family) if found is None else found._replace(via=family)
 
 
 def _partial(items: list[CostItem], total: int, saved: int | None, missing: list[str], table: str) -> Cost:

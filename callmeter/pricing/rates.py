@@ -44,7 +44,10 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
     "cache_write_1h": ("cache_write_5m", "input"),
     "reasoning": ("output",),
 }
-"""Lines that are charged like another one where they have no rate of their own. No other line falls back."""
+"""Lines that are charged like another one where they have no rate of their own.
+
+A variety (`image.hd.1024x1024`) is charged like its family (`image`), no other line falls back.
+"""
 
 _normalize, _multiply = EXACT.normalize, EXACT.multiply
 FEMTO: Any = Decimal(1).scaleb(-15)

@@ -15,6 +15,7 @@ from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
 from callmeter.testing import wires_embedding as embedding
 from callmeter.testing import wires_gemini as gemini
+from callmeter.testing import wires_image as image
 from callmeter.testing import wires_responses as responses
 from callmeter.testing import wires_text as text
 from callmeter.testing.scripts import NUMBER, Answer, Heard, Order, Tokens, ToolUse, Wish
@@ -75,6 +76,7 @@ _TAILS = (
     ("/embeddings", "embedding"),
     ("/api/embed", "ollama_embedding"),
     ("/v2/embed", "cohere_embedding"),
+    ("/images/generations", "image"),
 )
 
 
@@ -416,6 +418,7 @@ _OPERATIONS = {
     "cohere_embedding": embedding.cohere,
     "gemini_embedding": embedding.studio,
     "vertex_embedding": embedding.vertex,
+    "image": image.answer,
 }
 """Operations other than chat, which are answered in one piece."""
 

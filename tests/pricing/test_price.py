@@ -240,3 +240,18 @@ def test_limits_come_from_the_table() -> None:
     assert limits is not None
     assert (limits.context, limits.output) == (128_000, 16_384)
     assert PriceBook().limits("no such model", "openai") is None
+
+
+def test_a_variety_without_a_rate_of_its_own_is_charged_like_its_family() -> None:
+    usage = Usage(units={"image.hd.1024x1024": 2, "image.standard.1024x1024": 1})
+    cost = price("grok-imagine-image", usage, provider="xai")
+    (family,) = price("grok-imagine-image", Usage(units={"image": 3}), provider="xai").items
+    assert [(item.line, item.via) for item in cost.items] == [
+        ("image.hd.1024x1024", "image"),
+        ("image.standard.1024x1024", "image"),
+    ]
+    assert (cost.total, cost.status) == (3 * family.rate, "priced")
+    most = PriceBook().bound("grok-imagine-image", input_tokens=0, output_tokens=0, provider="xai", units=usage.units)
+    assert most == cost.total
+    dalle = price("dall-e-3", Usage(units={"image.ultra.1x1": 1}), provider="openai")
+    assert (dalle.total, dalle.reason) == (None, "no rate for image.ultra.1x1")

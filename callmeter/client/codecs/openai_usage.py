@@ -44,14 +44,14 @@ def raw_usage(payload: JSON) -> Any:
 def openai_meter(raw: Any, deployment: Deployment, service_tier: str) -> Meter:
     """What a raw usage object says about quantity and money."""
     names = deployment.quirks.get("usage", {})
-    return metered(raw, lambda counts: _usage(counts, names), service_tier=service_tier, reported=_reported(raw))
+    return metered(raw, lambda counts: _usage(counts, names), service_tier=service_tier, reported=reported_cost(raw))
 
 
 def input_meter(raw: Any, deployment: Deployment) -> Meter:
     """The same of an operation that writes nothing, where some give the total alone."""
     names = deployment.quirks.get("usage", {})
     whole = {"prompt_tokens": at(raw, "total_tokens"), "completion_tokens": 0}
-    return metered(raw, lambda counts: _usage({**whole, **counts}, names), reported=_reported(raw))
+    return metered(raw, lambda counts: _usage({**whole, **counts}, names), reported=reported_cost(raw))
 
 
 def _usage(raw: Mapping[str, Any], names: Mapping[str, str]) -> Usage:
@@ -112,7 +112,7 @@ def _units(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Decima
     return found
 
 
-def _reported(raw: Any) -> Decimal | None:
+def reported_cost(raw: Any) -> Decimal | None:
     """OpenRouter's `cost` and Perplexity's `cost.total_cost`, USD; with a caller's own key at OpenRouter both parts."""
     if not isinstance(raw, Mapping) or "cost" not in raw:
         return None

@@ -1,0 +1,51 @@
+"""Every operation in both of its forms, called with as little as it takes."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import callmeter
+
+
+class Asked(NamedTuple):
+    """One operation, and how it is called."""
+
+    name: str
+    model: str
+    given: dict[str, Any]
+    prompt: Any
+    """What callbacks are shown of it."""
+    mock: Any
+    """A mocked answer, and what shows it."""
+    shows: Callable[[Any], Any]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, **more: Any) -> Any:
+        """Call it and block."""
+        return getattr(callmeter, self.name)(**{"model": self.model, **self.given, **more})
+
+    def awaited(self, **more: Any) -> Any:
+        """Call its twin on a loop of its own."""
+        return asyncio.run(getattr(callmeter, "a" + self.name)(**{"model": self.model, **self.given, **more}))
+
+
+OPERATIONS = [
+    Asked(
+        "embedding",
+        "openai/text-embedding-3-small",
+        {"input": ["one", "two"]},
+        ["one", "two"],
+        [0.1, 0.2],
+        lambda answer: answer.data[0].embedding,
+    ),
+    Asked(
+        "image_generation",
+        "openai/gpt-image-1.5",
+        {"prompt": "A sea otter"},
+        "A sea otter",
+        "https://images.test/otter.png",
+        lambda answer: answer.data[0].url,
+    ),
+]
