@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
     from callmeter.client.endpoints.embedding import aembedding, embedding
     from callmeter.client.endpoints.image_generation import aimage_generation, image_generation
+    from callmeter.client.endpoints.moderation import amoderation, moderation
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
     from callmeter.client.model_info import (
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
     from callmeter.pricing.tokenizers import create_pretrained_tokenizer, create_tokenizer
     from callmeter.pricing.tokens import decode, encode, token_counter
-    from callmeter.results import Embedding, EmbeddingResponse, Image, ImageResponse
+    from callmeter.results import Embedding, EmbeddingResponse, Image, ImageResponse, Moderation, ModerationResponse
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
     from callmeter.shapes import Choice as Choices
@@ -89,6 +90,7 @@ _HOME = {
     "callmeter.client.batch": "batch_completion batch_completion_models batch_completion_models_all_responses",
     "callmeter.client.endpoints.embedding": "aembedding embedding",
     "callmeter.client.endpoints.image_generation": "aimage_generation image_generation",
+    "callmeter.client.endpoints.moderation": "amoderation moderation",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
     "callmeter.client.model_info": "get_max_tokens get_model_info model_cost supports_audio_input "
@@ -109,7 +111,7 @@ _HOME = {
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
     "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
     "callmeter.pricing.tokens": "decode encode token_counter",
-    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse",
+    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse Moderation ModerationResponse",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -163,6 +165,8 @@ __all__ = [
     "ModelNotMappedError",
     "ModelResponse",
     "ModelResponseStream",
+    "Moderation",
+    "ModerationResponse",
     "NotFoundError",
     "OpenAIError",
     "PermissionDeniedError",
@@ -181,6 +185,7 @@ __all__ = [
     "acompletion",
     "aembedding",
     "aimage_generation",
+    "amoderation",
     "batch_completion",
     "batch_completion_models",
     "batch_completion_models_all_responses",
@@ -204,6 +209,7 @@ __all__ = [
     "image_generation",
     "ledger",
     "model_cost",
+    "moderation",
     "register_model",
     "stream_chunk_builder",
     "subscribe",

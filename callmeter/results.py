@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from callmeter.records import Record
 from callmeter.shapes import CompletionUsage, Result, Shape
 
 
@@ -66,3 +67,35 @@ class ImageResponse(Result, kw_only=True):
     """None where images are charged by the piece."""
     svg_usage: Any = None
     """What the model that wrote an SVG consumed, as the provider says it."""
+
+
+class Categories(Record):
+    """What was judged, by category as the provider names it: `["self-harm/intent"]`, or `.self_harm_intent`."""
+
+    def __getattr__(self, name: str) -> Any:
+        spelt = (category for category in self if category.replace("/", "_").replace("-", "_") == name)
+        return super().__getattr__(next(spelt, name))
+
+
+class Moderation(Shape, kw_only=True):
+    """The verdict on one input."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"category_applied_input_types"})
+
+    flagged: bool = False
+    categories: Categories
+    """Whether each category applies."""
+    category_scores: Categories
+    """How much, 0 to 1."""
+    category_applied_input_types: Categories | None = None
+    """What each score is of: lists of `text` and `image`."""
+
+
+class ModerationResponse(Result, kw_only=True):
+    """The verdicts of a moderation call, in the order of its inputs."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"id"})
+
+    id: str | None = None
+    model: str | None = None
+    results: list[Moderation] = []

@@ -89,7 +89,8 @@ def _copied(value: Any) -> Any:
     if isinstance(value, list):
         return [_copied(v) for v in value]
     if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
+        copied = {k: _copied(v) for k, v in value.items()}
+        return copied if type(value) is dict else type(value)(copied)
     return value
 
 

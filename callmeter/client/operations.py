@@ -36,6 +36,9 @@ IMAGE_GENERATION = Operation(
 )
 """Source: https://platform.openai.com/docs/api-reference/images/create"""
 
+MODERATION = Operation(name="moderation", params=frozenset({"input"}), prompt=("input",))
+"""Source: https://platform.openai.com/docs/api-reference/moderations/create"""
+
 RESPONSES = Operation(
     name="responses",
     params=frozenset({"service_tier", "stream", "stream_options", "user"}),
@@ -47,7 +50,7 @@ Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
 OPERATIONS: Mapping[str, Operation] = {
-    operation.name: operation for operation in (CHAT, EMBEDDING, IMAGE_GENERATION, RESPONSES)
+    operation.name: operation for operation in (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RESPONSES)
 }
 
 

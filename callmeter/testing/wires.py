@@ -16,6 +16,7 @@ from callmeter.testing import wires_cohere as cohere
 from callmeter.testing import wires_embedding as embedding
 from callmeter.testing import wires_gemini as gemini
 from callmeter.testing import wires_image as image
+from callmeter.testing import wires_moderation as moderation
 from callmeter.testing import wires_responses as responses
 from callmeter.testing import wires_text as text
 from callmeter.testing.scripts import NUMBER, Answer, Heard, Order, Tokens, ToolUse, Wish
@@ -77,6 +78,7 @@ _TAILS = (
     ("/api/embed", "ollama_embedding"),
     ("/v2/embed", "cohere_embedding"),
     ("/images/generations", "image"),
+    ("/moderations", "moderation"),
 )
 
 
@@ -419,6 +421,7 @@ _OPERATIONS = {
     "gemini_embedding": embedding.studio,
     "vertex_embedding": embedding.vertex,
     "image": image.answer,
+    "moderation": moderation.answer,
 }
 """Operations other than chat, which are answered in one piece."""
 

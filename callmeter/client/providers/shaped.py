@@ -153,7 +153,7 @@ ROWS = (
         key_env=("MISTRAL_API_KEY",),
         base_env=("MISTRAL_API_BASE",),
         aliases=("mistralai",),
-        serves=("chat", "embedding"),
+        serves=("chat", "embedding", "moderation"),
         docs="https://docs.mistral.ai/api/#tag/chat",
         quirks={
             "rename": {"max_completion_tokens": "max_tokens", "seed": "random_seed"},

@@ -48,4 +48,12 @@ OPERATIONS = [
         "https://images.test/otter.png",
         lambda answer: answer.data[0].url,
     ),
+    Asked(
+        "moderation",
+        "openai/omni-moderation-latest",
+        {"input": "I will harm you"},
+        "I will harm you",
+        True,
+        lambda answer: answer.results[0].flagged,
+    ),
 ]
