@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from callmeter.client.endpoints.embedding import aembedding, embedding
     from callmeter.client.endpoints.image_generation import aimage_generation, image_generation
     from callmeter.client.endpoints.moderation import amoderation, moderation
+    from callmeter.client.endpoints.text_completion import atext_completion, text_completion
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
     from callmeter.client.model_info import (
@@ -78,11 +79,21 @@ if TYPE_CHECKING:
     from callmeter.pricing.tokens import decode, encode, token_counter
     from callmeter.results import Embedding, EmbeddingResponse, Image, ImageResponse, Moderation, ModerationResponse
     from callmeter.runtime import Runtime, configure, flush, subscribe
-    from callmeter.shapes import Choice, Chunk, Completion, CompletionUsage, Delta, Message, StreamChoice
+    from callmeter.shapes import (
+        Choice,
+        Chunk,
+        Completion,
+        CompletionUsage,
+        Delta,
+        Message,
+        StreamChoice,
+        TextCompletion,
+    )
     from callmeter.shapes import Choice as Choices
     from callmeter.shapes import Chunk as ModelResponseStream
     from callmeter.shapes import Completion as ModelResponse
     from callmeter.shapes import StreamChoice as StreamingChoices
+    from callmeter.shapes import TextCompletion as TextCompletionResponse
     from callmeter.types import Cost, CostItem, Secret, Usage
 
 _HOME = {
@@ -91,6 +102,7 @@ _HOME = {
     "callmeter.client.endpoints.embedding": "aembedding embedding",
     "callmeter.client.endpoints.image_generation": "aimage_generation image_generation",
     "callmeter.client.endpoints.moderation": "amoderation moderation",
+    "callmeter.client.endpoints.text_completion": "atext_completion text_completion",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
     "callmeter.client.model_info": "get_max_tokens get_model_info model_cost supports_audio_input "
@@ -113,7 +125,7 @@ _HOME = {
     "callmeter.pricing.tokens": "decode encode token_counter",
     "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse Moderation ModerationResponse",
     "callmeter.runtime": "Runtime configure flush subscribe",
-    "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice",
+    "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice TextCompletion",
     "callmeter.types": "Cost CostItem Secret Usage",
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -123,6 +135,7 @@ _ALIASES = {
     "CustomStreamWrapper": "Stream",
     "Choices": "Choice",
     "StreamingChoices": "StreamChoice",
+    "TextCompletionResponse": "TextCompletion",
 }
 _MODULES = {"exceptions": "callmeter.errors", "ledger": "callmeter.ledger"}
 
@@ -178,6 +191,8 @@ __all__ = [
     "Stream",
     "StreamChoice",
     "StreamingChoices",
+    "TextCompletion",
+    "TextCompletionResponse",
     "Timeout",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
@@ -186,6 +201,7 @@ __all__ = [
     "aembedding",
     "aimage_generation",
     "amoderation",
+    "atext_completion",
     "batch_completion",
     "batch_completion_models",
     "batch_completion_models_all_responses",
@@ -231,6 +247,7 @@ __all__ = [
     "supports_vision",
     "supports_web_search",
     "tags",
+    "text_completion",
     "token_counter",
     "validate_environment",
 ]

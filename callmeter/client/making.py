@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from callmeter.client import codecs
+from callmeter.client.completing import as_chat
 from callmeter.client.facts import facts_of, traceparent
 from callmeter.client.mock import Mock, Written, completion_body
-from callmeter.client.operations import CHAT, OPERATIONS, Operation
+from callmeter.client.operations import CHAT, OPERATIONS, TEXT_COMPLETION, Operation
 from callmeter.client.params import admit, split
 from callmeter.client.plan import Plan, Target
 from callmeter.client.prices import base_model_of, price_given
-from callmeter.client.providers import KEYWORDS, OPENAI_CHAT, Provider, codec_of
+from callmeter.client.providers import KEYWORDS, OPENAI_CHAT, OPENAI_TEXT, Provider, codec_of
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.errors import APIError, BadRequestError, MissingExtraError, as_openai
@@ -215,6 +216,8 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
         where = _mocked(call.operation, row, name, ours, price)
     else:
         where = _real(rt, call.operation, row, name, ours, price)
+    if call.operation == TEXT_COMPLETION.name and where.codec != OPENAI_TEXT:
+        call = as_chat(call)
     supported = codecs.load(where.codec).supported
     if lacks := where.quirks.get("lacks"):
         supported = supported.difference(lacks)

@@ -49,9 +49,19 @@ RESPONSES = Operation(
 Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
-OPERATIONS: Mapping[str, Operation] = {
-    operation.name: operation for operation in (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RESPONSES)
-}
+TEXT_COMPLETION = Operation(
+    name="text_completion",
+    params=frozenset(
+        {"prompt", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n", "seed", "stop"}
+        | {"presence_penalty", "stream", "stream_options", "suffix", "temperature", "top_p", "user"}
+    ),
+    prompt=("prompt",),
+)
+"""Source: https://platform.openai.com/docs/api-reference/completions/create"""
+
+_ALL = (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RESPONSES, TEXT_COMPLETION)
+
+OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
 
 
 def prompts(call: Call) -> dict[str, Any]:
@@ -65,3 +75,12 @@ def prompt_of(call: Call) -> Any:
         return list(call.messages)
     asked = {name: value for name, value in prompts(call).items() if value is not None}
     return next(iter(asked.values())) if len(asked) == 1 else asked
+
+
+def shown(operation: str, answer: Any) -> Any:
+    """An answer in the shape that the operation's callers know; what is hidden on it stays so."""
+    if operation == TEXT_COMPLETION.name:
+        from callmeter.client.codecs.openai_text import text_completion
+
+        return text_completion(answer)
+    return answer

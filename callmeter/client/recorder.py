@@ -10,7 +10,7 @@ from msgspec import Struct
 from callmeter.client.codecs.base import Meter
 from callmeter.client.estimate import calibrated, counted_usage, estimated
 from callmeter.client.known import Known
-from callmeter.client.operations import prompt_of
+from callmeter.client.operations import prompt_of, shown
 from callmeter.client.plan import Target, retryable
 from callmeter.client.prices import cost_of, timed
 from callmeter.client.usage import completion_usage
@@ -301,7 +301,7 @@ class Recorder:
             return Content(request_body=self._body)
         return Content(
             messages=prompt_of(self.call),
-            completion=answer.copy() if answer is not None else None,
+            completion=shown(self.call.operation, answer).copy() if answer is not None else None,
             request_body=self._body,
             kwargs={**self._kwargs, "exception": error},
         )

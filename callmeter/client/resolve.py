@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from callmeter.client.codecs import load
 from callmeter.client.credentials import signer_for
 from callmeter.client.operations import OPERATIONS
-from callmeter.client.providers import BY_NAME, PROVIDERS, Provider
+from callmeter.client.providers import BY_NAME, CHATTED, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
 from callmeter.types import Deployment, Secret
 
@@ -119,7 +119,7 @@ def _deployment(
 ) -> Deployment:
     """The deployment as it follows from what stood in the row's environment variables and keywords."""
     row = BY_NAME[provider]
-    if operation != "chat" and operation not in row.serves:
+    if operation not in CHATTED and operation not in row.serves:
         raise _not_served(row, operation, model)
     codec, model = row.wire_of(model, operation)
     load(codec)  # a wire that is not spoken yet is said to be that, whatever else is missing
@@ -273,6 +273,7 @@ def get_supported_openai_params(
     except BadRequestError:
         return None
     operation = {"chat_completion": "chat", "embeddings": "embedding"}.get(request_type, request_type)
-    if operation not in OPERATIONS or operation not in row.serves:
+    if operation not in OPERATIONS or operation not in CHATTED.union(row.serves):
         return None
-    return sorted(load(row.wire_of(name, operation)[0]).supported.difference(OPERATIONS[operation].prompt))
+    asked = OPERATIONS[operation]
+    return sorted(load(row.wire_of(name, operation)[0]).supported.intersection(asked.params).difference(asked.prompt))

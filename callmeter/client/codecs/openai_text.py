@@ -1,7 +1,8 @@
 """OpenAI's legacy completions: a prompt in, text out. Its answers become those of chat, choice by choice.
 
-The prompt is `call.extra["prompt"]` (a string, strings, tokens or lists of tokens); a chat call has its messages made
-into one, a paragraph each. Logprobs keep the legacy form: lists of `tokens`, `token_logprobs` and so on.
+The prompt is a parameter (a string, strings, tokens or lists of tokens); a chat call has its messages made into one, a
+paragraph each, unless it brings a `prompt` too. Logprobs keep the legacy form: lists of `tokens`, `token_logprobs` and
+so on.
 `text_completion` and `text_chunk` give the legacy shapes back. Quirks are those of `openai_chat`.
 
 Source: https://platform.openai.com/docs/api-reference/completions
@@ -20,6 +21,7 @@ from callmeter.client.codecs.messages import parts, plain_messages, refuse
 from callmeter.client.codecs.openai_answer import NOT_READ
 from callmeter.client.codecs.openai_chat import OpenAIChat
 from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
+from callmeter.client.operations import TEXT_COMPLETION
 from callmeter.errors import BadRequestError
 from callmeter.shapes import Chunk, Completion, Delta, StreamChoice, TextChoice, TextCompletion
 from callmeter.types import Call, Deployment
@@ -29,13 +31,13 @@ TEXT_PARAMS = frozenset(
     {"frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "n", "presence_penalty"}
     | {"seed", "stop", "stream", "stream_options", "temperature", "top_logprobs", "top_p", "user"}
 )
-"""Parameters this wire can carry; `best_of`, `echo` and `suffix` are its own and pass as they are."""
+"""Parameters of chat that this wire can carry."""
 
 
 class OpenAIText(OpenAIChat):
     """`POST {api_base}/completions`."""
 
-    supported: frozenset[str] = TEXT_PARAMS
+    supported: frozenset[str] = TEXT_PARAMS | TEXT_COMPLETION.params
 
     def url(self, deployment: Deployment) -> str:
         """The address of completions at this deployment."""
@@ -43,7 +45,7 @@ class OpenAIText(OpenAIChat):
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as one POST. Raises `BadRequestError` for messages that are not text alone."""
-        if "prompt" in call.extra:
+        if "prompt" in call.params or "prompt" in call.extra:
             return super().request(replace(call, messages=()), deployment)
         prompted = {"prompt": prompt(call), **call.extra}
         return super().request(replace(call, messages=(), extra=prompted), deployment)
@@ -112,7 +114,7 @@ class OpenAITextDecoder(OpenAIChatDecoder):
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
         super().__init__(call, deployment)
-        self._wanted *= prompts(call.extra.get("prompt"))
+        self._wanted *= prompts(call.params.get("prompt", call.extra.get("prompt")))
 
     def chunks(self, frame: Frame) -> Sequence[Chunk]:
         """The chunks a frame adds. Raises `APIError` for an error within the stream or a frame that is no chunk."""

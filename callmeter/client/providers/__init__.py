@@ -7,9 +7,19 @@ accent, `plain` those that speak it as it is, `local` the servers that people ru
 from collections.abc import Mapping
 
 from callmeter.client.providers import local, plain, shaped, wires
-from callmeter.client.providers.row import OPENAI_CHAT, Provider, Variable, codec_of
+from callmeter.client.providers.row import CHATTED, OPENAI_CHAT, OPENAI_TEXT, Provider, Variable, codec_of
 
-__all__ = ["BY_NAME", "KEYWORDS", "OPENAI_CHAT", "PROVIDERS", "Provider", "Variable", "codec_of"]
+__all__ = [
+    "BY_NAME",
+    "CHATTED",
+    "KEYWORDS",
+    "OPENAI_CHAT",
+    "OPENAI_TEXT",
+    "PROVIDERS",
+    "Provider",
+    "Variable",
+    "codec_of",
+]
 
 PROVIDERS = tuple(sorted((*wires.ROWS, *shaped.ROWS, *plain.ROWS, *local.ROWS), key=lambda row: row.name))
 

@@ -31,8 +31,17 @@ RESPONSES_ONLY = (
 """Models that OpenAI serves over the Responses API alone. Source: https://platform.openai.com/docs/models"""
 
 
-TEXT_ONLY = tuple((name, "openai_text") for name in ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"))
+OPENAI_TEXT = "openai_text"
+"""The wire of text completions, for chat too where a model only completes."""
+
+TEXT_ONLY = (
+    *((name, OPENAI_TEXT) for name in ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002")),
+    *((name, OPENAI_TEXT) for name in ("ft:davinci-002", "ft:babbage-002")),
+)
 """Models that OpenAI serves as text completions alone. Source: as above."""
+
+CHATTED = frozenset({"chat", "text_completion"})
+"""Operations that every provider of chat offers: a text can be completed by chat."""
 
 
 OPENAI_CHAT = "openai_chat"
@@ -44,7 +53,7 @@ FAMILIES: Mapping[str, str] = {OPENAI_CHAT: "openai", "azure": "openai", "azure_
 
 def codec_of(chat_wire: str, operation: str) -> str:
     """The codec that speaks an operation where chat is spoken in `chat_wire`: `openai_embedding`, `cohere_rerank`."""
-    return chat_wire if operation == "chat" else f"{FAMILIES.get(chat_wire, chat_wire)}_{operation}"
+    return chat_wire if operation in CHATTED else f"{FAMILIES.get(chat_wire, chat_wire)}_{operation}"
 
 
 class Provider(Struct, frozen=True):
@@ -88,11 +97,18 @@ class Provider(Struct, frozen=True):
 
     def wire_of(self, model: str, operation: str = "chat") -> tuple[str, str]:
         """The wire that a model is spoken to in for an operation, and its name there."""
-        if operation != "chat":
+        if operation not in CHATTED:
             return self.endpoints.get(operation) or codec_of(self.codec, operation), model
         name = model.lower()
         codec = next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
+        if operation == "text_completion" and self._completes_text:
+            codec = OPENAI_TEXT
         return codec, model.removeprefix(RESPONSES) if codec == "openai_responses" else model
+
+    @property
+    def _completes_text(self) -> bool:
+        """Whether text completions are offered of every model, and not only of those that `wires` names."""
+        return "text_completion" in self.serves and OPENAI_TEXT not in self.wires.values()
 
     def __post_init__(self) -> None:
         variables = self.variables.values()

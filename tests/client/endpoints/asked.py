@@ -56,4 +56,12 @@ OPERATIONS = [
         True,
         lambda answer: answer.results[0].flagged,
     ),
+    Asked(
+        "text_completion",
+        "openai/gpt-3.5-turbo-instruct",
+        {"prompt": "Once upon a time"},
+        "Once upon a time",
+        "there was",
+        lambda answer: answer.choices[0].text,
+    ),
 ]

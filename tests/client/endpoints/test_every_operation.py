@@ -7,11 +7,12 @@ import pytest
 
 import callmeter
 from callmeter import ledger
-from callmeter.client.providers import BY_NAME
+from callmeter.client.providers import BY_NAME, CHATTED
 from callmeter.events.model import AttemptFailed, CallFailed, CallStarted, CallSucceeded
 from callmeter.runtime import Runtime, using
 from callmeter.settings import Settings
 from callmeter.testing import FakeProvider, capture_events
+from tests.client.endpoints.asked import OPERATIONS as ASKED
 
 REDACTED = "redacted-by-litellm"
 
@@ -105,6 +106,11 @@ def _leaves(value: Any) -> list[Any]:
     return [value]
 
 
+of_its_own_wire = pytest.mark.parametrize("asked", [asked for asked in ASKED if asked.name not in CHATTED], ids=repr)
+"""Operations that a provider may lack; a text can be completed by any chat."""
+
+
+@of_its_own_wire
 def test_a_provider_that_does_not_offer_it_is_named_before_anything_is_sent(asked: Any, events: list[Any]) -> None:
     with pytest.raises(callmeter.BadRequestError) as caught:
         asked(model="anthropic/claude-sonnet-4-5", api_key="k")
@@ -112,6 +118,7 @@ def test_a_provider_that_does_not_offer_it_is_named_before_anything_is_sent(aske
     assert isinstance(events[-1], CallFailed)
 
 
+@of_its_own_wire
 def test_a_wire_that_is_not_spoken_yet_is_said_to_be_that(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import msgspec
 
