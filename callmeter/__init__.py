@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from callmeter.client.endpoints.embedding import aembedding, embedding
     from callmeter.client.endpoints.image_generation import aimage_generation, image_generation
     from callmeter.client.endpoints.moderation import amoderation, moderation
+    from callmeter.client.endpoints.responses import aresponses, responses
     from callmeter.client.endpoints.text_completion import atext_completion, text_completion
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
@@ -102,6 +103,7 @@ _HOME = {
     "callmeter.client.endpoints.embedding": "aembedding embedding",
     "callmeter.client.endpoints.image_generation": "aimage_generation image_generation",
     "callmeter.client.endpoints.moderation": "amoderation moderation",
+    "callmeter.client.endpoints.responses": "aresponses responses",
     "callmeter.client.endpoints.text_completion": "atext_completion text_completion",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
@@ -201,6 +203,7 @@ __all__ = [
     "aembedding",
     "aimage_generation",
     "amoderation",
+    "aresponses",
     "atext_completion",
     "batch_completion",
     "batch_completion_models",
@@ -227,6 +230,7 @@ __all__ = [
     "model_cost",
     "moderation",
     "register_model",
+    "responses",
     "stream_chunk_builder",
     "subscribe",
     "supports_audio_input",

@@ -72,6 +72,11 @@ class ResponsesAnswer(Record):
             if part.get("type") == "output_text"
         )
 
+    def redact(self, text: str) -> None:
+        """Put nothing in place of all that was asked and written; what is left is about the call."""
+        for name in self.keys() & {"output", "instructions", "prompt", "text", "tools", "metadata"}:
+            self[name] = [] if isinstance(self[name], list) else None
+
     @property
     def _hidden_params(self) -> dict[str, Any]:
         known = self._known

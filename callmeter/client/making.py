@@ -10,7 +10,7 @@ import msgspec
 from callmeter.client import codecs
 from callmeter.client.completing import as_chat
 from callmeter.client.facts import facts_of, traceparent
-from callmeter.client.mock import Mock, Written, completion_body
+from callmeter.client.mock import COMPLETION, Mock, Mocked
 from callmeter.client.operations import CHAT, OPERATIONS, TEXT_COMPLETION, Operation
 from callmeter.client.params import admit, split
 from callmeter.client.plan import Plan, Target
@@ -59,12 +59,12 @@ def make(
     model: str,
     messages: Sequence[Any],
     given: Mapping[str, Any],
-    mocked: Written = completion_body,
+    mocked: Mocked = COMPLETION,
 ) -> Made:
     """Make a call out of its arguments, its start and failure accounted for.
 
-    `call_type` is the name of the public function, which callbacks are told; `mocked` writes the body that a mocked
-    answer has on OpenAI's wire. Raises the errors of `callmeter.errors` for arguments that no call can be made of.
+    `call_type` is the name of the public function, which callbacks are told; `mocked` makes mocked answers. Raises the
+    errors of `callmeter.errors` for arguments that no call can be made of.
     """
     rt = default_runtime()
     rt.listen(given)
@@ -260,7 +260,7 @@ def _mocked(operation: str, row: Provider, name: str, ours: Mapping[str, Any], p
     )
 
 
-def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts, mocked: Written) -> Mock | None:
+def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts, mocked: Mocked) -> Mock | None:
     if not any(ours.get(name) for name in ("mock_response", "mock_timeout", "mock_tool_calls")):
         return None
     return Mock(
@@ -269,7 +269,8 @@ def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts, 
         timeout=bool(ours.get("mock_timeout")),
         choices=params.get("n") or 1,
         created=facts.at_ns // 1_000_000_000,
-        written=mocked,
+        call_id=facts.call_id,
+        how=mocked,
     )
 
 

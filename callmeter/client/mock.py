@@ -7,7 +7,7 @@ is encoded, framed, decoded, priced and published like any other.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,15 +28,37 @@ MAGIC = {
 }
 
 
-Written = Callable[["Mock", dict[str, Any]], bytes]
-"""Writes the body of a mocked answer to a request's body, both as OpenAI's wire of the operation has them."""
+JSON = dict[str, Any]
 
 
-def completion_body(mock: "Mock", asked: dict[str, Any]) -> bytes:
-    """A whole answer of chat."""
+class Mocked(NamedTuple):
+    """How an operation is mocked: what is made of a mock and a request's body, as OpenAI's wire has them."""
+
+    body: Callable[["Mock", JSON], bytes]
+    events: Callable[["Mock", JSON], Iterator[bytes]] | None = None
+    """The pieces of a stream; None for what does not stream."""
+
+
+def _completion(mock: "Mock", asked: JSON) -> bytes:
     message = {"role": "assistant", "content": mock.text(), "tool_calls": mock.tool_calls}
     choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(mock.choices)]
     return msgspec.json.encode({**mock.head(asked, "chat.completion"), "choices": choices, "usage": USAGE})
+
+
+def _chunks(mock: "Mock", asked: JSON) -> Iterator[bytes]:
+    head = mock.head(asked, "chat.completion.chunk")
+    deltas: list[JSON] = [{"content": piece} for piece in mock.pieces()]
+    deltas[0]["role"] = "assistant"
+    if mock.tool_calls:
+        deltas.append({"tool_calls": [{"index": i, **call} for i, call in enumerate(mock.tool_calls)]})
+    for delta, finish in [*((delta, None) for delta in deltas), ({}, "stop")]:
+        choices = [{"index": i, "delta": delta, "finish_reason": finish} for i in range(mock.choices)]
+        yield b"data: " + msgspec.json.encode({**head, "choices": choices}) + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+COMPLETION = Mocked(_completion, _chunks)
+"""Chat's."""
 
 
 class Mock(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +69,8 @@ class Mock(msgspec.Struct, frozen=True, kw_only=True):
     timeout: bool = False
     choices: int = 1
     created: int = 0
-    written: Written = completion_body
+    call_id: str = ""
+    how: Mocked = COMPLETION
 
     def error(self) -> errors.APIError | None:
         """The error this call is to end in, if any."""
@@ -63,24 +86,21 @@ class Mock(msgspec.Struct, frozen=True, kw_only=True):
         """The answer's text."""
         return "This is a mock request" if self.response is None else str(self.response)
 
+    def pieces(self) -> list[str]:
+        """The text as a stream brings it; at least one piece."""
+        text = self.text()
+        return [text[i : i + PIECE] for i in range(0, len(text), PIECE)] or [""]
+
     def body(self, request: WireRequest) -> bytes:
         """A whole answer."""
-        return self.written(self, _asked(request))
+        return self.how.body(self, _asked(request))
 
     def events(self, request: WireRequest) -> Iterator[bytes]:
         """A streamed answer, one event of server-sent events at a time."""
-        head, text = self.head(_asked(request), "chat.completion.chunk"), self.text()
-        deltas: list[dict[str, Any]] = [{"content": text[i : i + PIECE]} for i in range(0, len(text), PIECE)]
-        deltas = deltas or [{"content": ""}]
-        deltas[0]["role"] = "assistant"
-        if self.tool_calls:
-            deltas.append({"tool_calls": [{"index": i, **call} for i, call in enumerate(self.tool_calls)]})
-        for delta, finish in [*((delta, None) for delta in deltas), ({}, "stop")]:
-            choices = [{"index": i, "delta": delta, "finish_reason": finish} for i in range(self.choices)]
-            yield b"data: " + msgspec.json.encode({**head, "choices": choices}) + b"\n\n"
-        yield b"data: [DONE]\n\n"
+        assert self.how.events is not None
+        return self.how.events(self, _asked(request))
 
-    def head(self, asked: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    def head(self, asked: JSON, kind: str) -> JSON:
         """What every answer and chunk of chat begins with."""
         return {"object": kind, "created": self.created, "model": asked["model"]}
 
@@ -162,6 +182,6 @@ def _patience(request: WireRequest) -> float:
     return request.timeouts.total_s or 0.0
 
 
-def _asked(request: WireRequest) -> dict[str, Any]:
-    asked: dict[str, Any] = msgspec.json.decode(request.body)
+def _asked(request: WireRequest) -> JSON:
+    asked: JSON = msgspec.json.decode(request.body)
     return asked

@@ -41,10 +41,10 @@ MODERATION = Operation(name="moderation", params=frozenset({"input"}), prompt=("
 
 RESPONSES = Operation(
     name="responses",
-    params=frozenset({"service_tier", "stream", "stream_options", "user"}),
+    params=frozenset({"input", "instructions", "service_tier", "stream", "stream_options", "user"}),
     prompt=("input", "instructions"),
 )
-"""A native call of the Responses API; whatever the codec need not know passes as it is.
+"""A native call of the Responses API; what we need not know passes as it is.
 
 Source: https://platform.openai.com/docs/api-reference/responses/create
 """
@@ -83,4 +83,8 @@ def shown(operation: str, answer: Any) -> Any:
         from callmeter.client.codecs.openai_text import text_completion
 
         return text_completion(answer)
+    if operation == RESPONSES.name:
+        from callmeter.client.codecs.responses_answer import native
+
+        return native(answer)
     return answer

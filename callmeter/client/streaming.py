@@ -103,13 +103,17 @@ class StreamCore:
             self.recorder.stream_completed(self._delivered())
 
     def _delivered(self) -> Delivered:
+        answer = self._fold.completion()
+        if self._chunk is not None and self._chunk.__dict__:
+            # The whole answer in its wire's own shape, where the end of the stream brings it.
+            answer.__dict__.update(self._chunk.__dict__)
         return Delivered(
             meter=self._decoder.meter,
             output_chars=self._fold.output_chars,
             output_bytes=self._fold.output_bytes,
             received=self._chunk is not None,
             first_chunk_ns=self._first_chunk_ns,
-            answer=self._fold.completion(),
+            answer=answer,
         )
 
     def _usage_chunk(self, last: Chunk) -> Chunk:

@@ -12,6 +12,7 @@ from callmeter.client.codecs.base import Answer
 from callmeter.client.codecs.messages import JSON
 from callmeter.client.codecs.openai_chat import OpenAIChat
 from callmeter.client.codecs.responses_stream import ResponsesDecoder
+from callmeter.client.operations import RESPONSES
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply
 
@@ -19,7 +20,7 @@ from callmeter.wire import WireReply
 class OpenAIResponses(OpenAIChat):
     """`POST {api_base}/responses`."""
 
-    supported: frozenset[str] = responses_request.TRANSLATED
+    supported: frozenset[str] = responses_request.TRANSLATED | RESPONSES.params
 
     def url(self, deployment: Deployment) -> str:
         """The address of responses at this deployment."""

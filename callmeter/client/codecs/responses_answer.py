@@ -24,7 +24,8 @@ from callmeter.records import ResponsesAnswer
 from callmeter.shapes import Choice, Completion, Function, Message, ToolCall
 from callmeter.types import Call, Deployment, Usage
 
-_NATIVE = "_native"
+WHOLE = "_whole"
+"""Where an answer, and a stream's last chunk, has the response as it came."""
 
 SUMMARY_BREAK = "\n\n"
 """Between the parts of a summary of reasoning."""
@@ -58,13 +59,24 @@ def answer(body: bytes, call: Call, deployment: Deployment) -> Answer:
         service_tier=text(payload.get("service_tier")),
     )
     if call.operation == "responses":
-        completion.__dict__[_NATIVE] = ResponsesAnswer(payload)
+        completion.__dict__[WHOLE] = ResponsesAnswer(payload)
     return Answer(completion, told)
 
 
 def native(completion: Completion) -> ResponsesAnswer:
-    """The answer in the API's own shape, with all that is hidden on ours. Only for calls of `responses`."""
-    found: ResponsesAnswer = completion.__dict__[_NATIVE]
+    """The answer in the API's own shape, with all that is hidden on ours. Only for calls of `responses`.
+
+    A stream that broke off has no more of it than the text.
+    """
+    found: ResponsesAnswer | None = completion.__dict__.get(WHOLE)
+    if found is None:
+        said = completion.choices[0].message.content if completion.choices else None
+        content = [{"type": "output_text", "text": said or "", "annotations": []}]
+        output = [{"type": "message", "role": "assistant", "status": "incomplete", "content": content}]
+        found = ResponsesAnswer(
+            {"id": completion.id, "object": "response", "model": completion.model, "status": "incomplete"}
+            | {"output": output}
+        )
     known = completion.__dict__.get("_known")
     if known is not None:
         found._known = known

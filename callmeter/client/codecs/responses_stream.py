@@ -15,6 +15,7 @@ from callmeter.client.codecs.minted import completion_id, created_s
 from callmeter.client.codecs.openai_answer import text, whole
 from callmeter.client.codecs.responses_answer import (
     SUMMARY_BREAK,
+    WHOLE,
     annotation,
     failed,
     finished,
@@ -99,7 +100,9 @@ class ResponsesDecoder:
     def _with_event(self, chunks: Sequence[Chunk], frame: Frame) -> Sequence[Chunk]:
         if not (chunks and chunks[0].choices):
             chunks = [self._with([StreamChoice(delta=Delta())]), *chunks]
-        chunks[0].__dict__[_NATIVE] = ResponsesEvent(msgspec.json.decode(frame.data))
+        chunks[0].__dict__[_NATIVE] = event = ResponsesEvent(msgspec.json.decode(frame.data))
+        if self.ended:
+            chunks[-1].__dict__[WHOLE] = event["response"]
         return chunks
 
     def _read(self, event: WireEvent, frame: Frame) -> Sequence[Chunk]:

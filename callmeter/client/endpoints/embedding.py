@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from callmeter.client.making import Made, make
-from callmeter.client.mock import USAGE, Mock
+from callmeter.client.mock import USAGE, Mock, Mocked
 from callmeter.client.operations import EMBEDDING
 from callmeter.client.running import arun, run
 from callmeter.results import EmbeddingResponse
@@ -45,7 +45,7 @@ def _made(
     call_type: str, model: str, input: Any, dimensions: int | None, encoding_format: str | None, params: dict[str, Any]
 ) -> Made:
     given = {"input": input, "dimensions": dimensions, "encoding_format": encoding_format, **params}
-    return make(EMBEDDING, call_type, model, (), given, _mocked)
+    return make(EMBEDDING, call_type, model, (), given, Mocked(_mocked))
 
 
 def _mocked(mock: Mock, asked: dict[str, Any]) -> bytes:

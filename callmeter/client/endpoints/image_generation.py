@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from callmeter.client.making import Made, make
-from callmeter.client.mock import Mock
+from callmeter.client.mock import Mock, Mocked
 from callmeter.client.operations import IMAGE_GENERATION
 from callmeter.client.running import arun, run
 from callmeter.results import ImageResponse
@@ -34,7 +34,7 @@ async def aimage_generation(prompt: str, model: str | None = None, **params: Any
 
 
 def _made(call_type: str, prompt: str, model: str | None, params: dict[str, Any]) -> Made:
-    return make(IMAGE_GENERATION, call_type, model or DEFAULT_MODEL, (), {"prompt": prompt, **params}, _mocked)
+    return make(IMAGE_GENERATION, call_type, model or DEFAULT_MODEL, (), {"prompt": prompt, **params}, Mocked(_mocked))
 
 
 def _mocked(mock: Mock, asked: dict[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from callmeter.client.making import Made, make
-from callmeter.client.mock import Mock
+from callmeter.client.mock import Mock, Mocked
 from callmeter.client.operations import MODERATION
 from callmeter.client.running import arun, run
 from callmeter.results import ModerationResponse
@@ -31,7 +31,7 @@ async def amoderation(input: Any, model: str | None = None, **params: Any) -> Mo
 
 
 def _made(call_type: str, input: Any, model: str | None, params: dict[str, Any]) -> Made:
-    return make(MODERATION, call_type, model or DEFAULT_MODEL, (), {"input": input, **params}, _mocked)
+    return make(MODERATION, call_type, model or DEFAULT_MODEL, (), {"input": input, **params}, Mocked(_mocked))
 
 
 def _mocked(mock: Mock, asked: dict[str, Any]) -> bytes:

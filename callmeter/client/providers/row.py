@@ -98,7 +98,8 @@ class Provider(Struct, frozen=True):
     def wire_of(self, model: str, operation: str = "chat") -> tuple[str, str]:
         """The wire that a model is spoken to in for an operation, and its name there."""
         if operation not in CHATTED:
-            return self.endpoints.get(operation) or codec_of(self.codec, operation), model
+            codec = self.endpoints.get(operation) or codec_of(self.codec, operation)
+            return codec, model.removeprefix(RESPONSES) if operation == "responses" else model
         name = model.lower()
         codec = next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
         if operation == "text_completion" and self._completes_text:

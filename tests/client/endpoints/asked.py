@@ -57,6 +57,14 @@ OPERATIONS = [
         lambda answer: answer.results[0].flagged,
     ),
     Asked(
+        "responses",
+        "openai/gpt-5",
+        {"input": "Say something nice."},
+        "Say something nice.",
+        "nice",
+        lambda answer: answer.output_text,
+    ),
+    Asked(
         "text_completion",
         "openai/gpt-3.5-turbo-instruct",
         {"prompt": "Once upon a time"},
