@@ -7,6 +7,7 @@
     │   ├── JournalError                     the journal or ledger cannot do what was asked
     │   │   └── HomeError                    and never will: the home is read-only, foreign or without locks
     │   ├── ModelNotMappedError              the price table has no such model
+    │   ├── NoRecordingError                 a test asks a provider for what was not recorded
     │   └── MissingExtraError                an optional package is not installed
     └── OpenAIError
         └── APIError
@@ -62,6 +63,10 @@ class HomeError(JournalError):
 
 class ModelNotMappedError(CallmeterError):
     """A helper was asked about a model that the price table does not have. The message names it and what to do."""
+
+
+class NoRecordingError(CallmeterError):
+    """A test replays recorded answers and there is none for this request. The message says how to record one."""
 
 
 class MissingExtraError(CallmeterError, ImportError):

@@ -29,6 +29,7 @@ from callmeter.pricing import PriceBook, default_book
 from callmeter.pricing.calibration import Calibration
 from callmeter.pricing.shelf import Shelf, check_overrides, place_of
 from callmeter.settings import Settings
+from callmeter.tap import current_tap, no_await, no_wait
 
 if TYPE_CHECKING:
     from callmeter.delivery import Delivery
@@ -79,10 +80,10 @@ class Runtime:
         self.prices = prices or default_book()
         self.calibration = Calibration()
         """How long each model's tokens are, from the streams of this process."""
-        self.sleep = sleep
         self.jitter = jitter
         self.bus = Bus()
         self.delivery: Delivery | None = None
+        self._sleep = sleep
         self._asleep = asleep
         self._transport = transport
         self._async_transport = async_transport
@@ -108,6 +109,10 @@ class Runtime:
     @property
     def transport(self) -> Any:
         """The blocking transport, made on first use."""
+        tap = current_tap()
+        return self._own_transport() if tap is None else tap.transport(self._own_transport)
+
+    def _own_transport(self) -> Any:
         if self._transport is None:
             from callmeter.transport import sync_transport
 
@@ -118,6 +123,10 @@ class Runtime:
     @property
     def async_transport(self) -> Any:
         """The awaited transport, made on first use."""
+        tap = current_tap()
+        return self._own_async_transport() if tap is None else tap.async_transport(self._own_async_transport)
+
+    def _own_async_transport(self) -> Any:
         if self._async_transport is None:
             from callmeter.transport import async_transport
 
@@ -126,8 +135,17 @@ class Runtime:
         return self._async_transport
 
     @property
+    def sleep(self) -> Callable[[float], None]:
+        """Waiting for threads."""
+        tap = current_tap()
+        return self._sleep if tap is None or not tap.offline else no_wait
+
+    @property
     def asleep(self) -> Any:
         """Waiting for event loops."""
+        tap = current_tap()
+        if tap is not None and tap.offline:
+            return no_await
         if self._asleep is None:
             from asyncio import sleep
 
@@ -155,6 +173,9 @@ class Runtime:
 
     def publish(self, event: AnyEvent, size: int = 0) -> None:
         """Hand an event to everyone who wants it."""
+        tap = current_tap()
+        if tap is not None:
+            tap.hear(event)
         self.bus.publish(event, size)
 
     # -- who listens

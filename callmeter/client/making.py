@@ -22,6 +22,7 @@ from callmeter.errors import APIError, BadRequestError, MissingExtraError, as_op
 from callmeter.events.model import CallFacts
 from callmeter.pricing.own import ARGUMENTS as PRICES
 from callmeter.runtime import Runtime, default_runtime
+from callmeter.tap import offline_key
 from callmeter.types import Call, Deployment, Timeouts
 
 Check = Callable[[Any], None]
@@ -239,7 +240,7 @@ def _real(rt: Runtime, operation: str, row: Provider, name: str, ours: Mapping[s
         name,
         operation=operation,
         api_base=_first(ours.get("api_base"), ours.get("base_url"), rt.front("api_base")),
-        api_key=_first(ours.get("api_key"), rt.front("api_key")),
+        api_key=_first(ours.get("api_key"), rt.front("api_key"), offline_key()),
         base_model=base_model_of(ours),
         region=ours.get("region") or "",
         deployment_id=(ours.get("model_info") or {}).get("id") or "",
