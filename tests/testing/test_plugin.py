@@ -1,10 +1,10 @@
 """The pytest plugin as its users run it: tests of theirs, in files, against a provider that listens."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from callmeter.testing import FakeProvider
 pytest_plugins = ["pytester"]
 
 NAME = "callmeter.testing.plugin"
-INSTALLED = any(entry.value == NAME for entry in entry_points(group="pytest11"))
 
 HEAD = """
 import asyncio
@@ -52,8 +51,7 @@ def run(pytester: pytest.Pytester, provider: FakeProvider) -> Run:
     def run(tests: str = "", *options: str) -> pytest.RunResult:
         if tests:
             pytester.makepyfile(test_it=HEAD + tests)
-        given = () if INSTALLED else ("-p", NAME)
-        return pytester.runpytest_inprocess(*given, "-p", "no:cacheprovider", *options)
+        return pytester.runpytest_inprocess("-p", NAME, "-p", "no:cacheprovider", *options)
 
     return run
 
@@ -498,8 +496,6 @@ def test_workers_of_xdist_record_update_and_report_as_one_process_does(
 def test_it(text):
     ask(text)
 """
-    # Workers are processes of their own, which find the plugin by its name.
-    pytester.makeconftest("" if INSTALLED else f'pytest_plugins = ["{NAME}"]')
     result = run(tests, "-n2", "--callmeter-record=new", "--callmeter-update")
     assert passed(result, 4)
     result.stdout.fnmatch_lines(["4 tests: 4 model calls, $0.*", "baselines of 4 tests written to *"])
@@ -527,4 +523,17 @@ def test_pytest_finds_the_plugin_where_callmeter_is_installed() -> None:
     import tomllib
 
     project = tomllib.loads((Path(__file__).parent.parent.parent / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"callmeter": NAME}
+    assert project["entry-points"]["pytest11"] == {NAME: NAME}
+
+
+# --- the documentation
+
+
+def test_the_page_s_examples_are_tests_that_pass(run: Run, pytester: pytest.Pytester, provider: FakeProvider) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "testing.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    tests = "\n\n".join(examples)
+    count = tests.count("def test_")
+    assert count >= 7
+    assert passed(run(tests, "--callmeter-record=new", "--callmeter-update"), count)
+    assert passed(run(), count)
