@@ -55,7 +55,7 @@ def _charge(end: Ended, attempt: Attempt, usage: Usage, book: PriceBook) -> Char
         why = cost.reason if cost is not None else "it has no cost"
         raise ValueError(f"the cost of a call to {attempt.provider}/{attempt.model} is not known: {why}")
     base = call.base_model if served else ""
-    names = [(base, ""), (base, attempt.provider)] if base else []
+    names = [(base, attempt.provider), (base, "")] if base else []
     names += [(attempt.model, attempt.provider), (end.response_model, attempt.provider)]
     found = Charge(
         provider=attempt.provider,
