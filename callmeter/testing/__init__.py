@@ -1,4 +1,7 @@
-"""For tests of code that calls models: a provider on a loopback port, a clock and ids that a test owns."""
+"""For tests of code that calls models: a provider on a loopback port, a clock and ids that a test owns.
+
+`plugin` is the pytest plugin.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +10,7 @@ if TYPE_CHECKING:
     from callmeter.testing.clocks import FixedClock, FixedIds
     from callmeter.testing.provider import Counts, FakeProvider
     from callmeter.testing.scripts import Answer, Heard, Script, Served, Tokens, ToolUse, Wish
+    from callmeter.testing.tally import Tally
 
 __all__ = [
     "Answer",
@@ -17,6 +21,7 @@ __all__ = [
     "Heard",
     "Script",
     "Served",
+    "Tally",
     "Tokens",
     "ToolUse",
     "Wish",
@@ -24,7 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {"FixedClock": "clocks", "FixedIds": "clocks", "FakeProvider": "provider", "Counts": "provider"}
-_HOMES["capture_events"] = "capture"
+_HOMES |= {"capture_events": "capture", "Tally": "tally"}
 
 
 def __getattr__(name: str) -> Any:

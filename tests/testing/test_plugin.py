@@ -176,6 +176,8 @@ def test_it(llm_cost):
         stream = await callmeter.acompletion("openai/gpt-4o", [{"role": "user", "content": "Again"}], stream=True)
         return answer.choices[0].message.content, "".join([c.choices[0].delta.content or "" async for c in stream])
     assert {text, streamed, *asyncio.run(both())} == {"Hello from the fake provider, which answers everything alike."}
+    vectors = callmeter.embedding("openai/text-embedding-3-small", ["one", "two"]).data
+    assert [item.index for item in vectors] == [0, 1]
     print("cost", llm_cost.total)
 """
 
@@ -189,15 +191,15 @@ def test_what_was_recorded_is_replayed_without_the_provider_and_without_keys(
 ) -> None:
     first = run(RECORDED, "--callmeter-record=new", "-rP")
     assert passed(first)
-    assert provider.counts.calls == 4
+    assert provider.counts.calls == 5
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     again = run("", "-rP")
     assert passed(again)
-    assert provider.counts.calls == 4
+    assert provider.counts.calls == 5
     cost = next(line for line in first.outlines if line.startswith("cost"))
     assert cost in again.outlines
-    again.stdout.fnmatch_lines(["1 test: 4 model calls, $*; 4 of 4 calls replayed, which cost nothing"])
+    again.stdout.fnmatch_lines(["1 test: 5 model calls, $*; 5 of 5 calls replayed, which cost nothing"])
     assert "sk-live" not in recording(pytester).read_text()
 
 
