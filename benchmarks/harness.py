@@ -20,6 +20,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tools.environments import interpreter
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
@@ -50,15 +52,7 @@ class Bench(Struct, frozen=True, kw_only=True):
 
     def python(self, peer: str) -> Path:
         """The interpreter of a peer's environment, which is made if there is none."""
-        venv = (self.venvs / peer).absolute()
-        python, done = venv / "bin" / "python", venv / ".compiled"
-        if not done.exists():
-            print(f"making {venv} …", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS[peer]], check=True)
-            # Some packages ship files that are not meant for this Python.
-            subprocess.run([str(python), "-m", "compileall", "-q", str(venv / "lib")], check=False, capture_output=True)
-            done.touch()
+        python = interpreter(self.venvs / peer, PEERS[peer])
         if peer.startswith("callmeter"):
             compileall.compile_dir(str(ROOT / "callmeter"), quiet=2)
         return python

@@ -2,14 +2,12 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,6 +16,7 @@ import pytest
 
 import callmeter
 from callmeter.testing.faultserver import FaultServer
+from tests.servers import running, said
 
 pytestmark = pytest.mark.slow
 
@@ -62,31 +61,10 @@ def module(folder: Path, name: str, *parts: str) -> None:
     (folder / f"{name}.py").write_text("".join((METERED, *parts)))
 
 
-@contextmanager
-def running(command: list[str], folder: Path, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """A server of somebody else's, ended by SIGTERM as a deployment ends it; it has to end by itself."""
+def hosting(folder: Path, *command: str, **environ: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A server of this environment that imports the modules in a folder."""
     path = os.pathsep.join((str(folder), str(Path(callmeter.__file__).parents[1])))
-    env = {**os.environ, "PYTHONPATH": path, **environ}
-    with (folder / "server.log").open("w+") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", *command], env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT, text=True
-        )
-        try:
-            yield server
-            server.terminate()
-            assert server.wait(60) == 0, (folder / "server.log").read_text()
-        finally:
-            server.kill()
-            server.wait()
-
-
-def said(folder: Path, pattern: str, server: subprocess.Popen[str]) -> re.Match[str]:
-    """Wait until the server's log says something."""
-    log = folder / "server.log"
-    while (found := re.search(pattern, log.read_text())) is None:
-        assert server.poll() is None, log.read_text()
-        os.sched_yield()
-    return found
+    return running([sys.executable, "-m", *command], folder, PYTHONPATH=path, **environ)
 
 
 def by_process(home: Path) -> Counter[str]:
@@ -108,7 +86,7 @@ def test_gunicorn_with_preload_and_four_workers(home: Path, tmp_path: Path) -> N
     module(tmp_path, "web", WSGI)
     command = ["gunicorn", "--preload", "-w", "4", "-b", "127.0.0.1:0", "web:app"]
     with FaultServer() as events:
-        with running(command, tmp_path, EVENTS_URL=events.url, CALLMETER_HOME=str(home)) as server:
+        with hosting(tmp_path, *command, EVENTS_URL=events.url, CALLMETER_HOME=str(home)) as server:
             url = said(tmp_path, r"Listening at: (http://\S+)", server)[1]
             with ThreadPoolExecutor(8) as pool:
                 pids = Counter(pool.map(lambda _: urlopen(url, timeout=30).read().decode(), range(200)))
@@ -140,7 +118,7 @@ def test_celery_with_forked_workers(home: Path, tmp_path: Path) -> None:
     )
     with FaultServer() as events:
         environ["EVENTS_URL"] = events.url
-        with running(command, tmp_path, **environ) as server:
+        with hosting(tmp_path, *command, **environ) as server:
             said(tmp_path, r"ready\.", server)
             path = os.pathsep.join((str(tmp_path), str(Path(callmeter.__file__).parents[1])))
             sender = subprocess.run(

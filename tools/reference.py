@@ -41,8 +41,8 @@ PROVIDERS_HEAD = """# Providers
 
 `callmeter.completion("provider/model", …)` calls any of these; `callmeter providers` lists them in the terminal. The
 key is looked for in the variables named, best first; `api_key=` and `api_base=` win over all of them. *Checked against*
-says how far a row was verified: the provider's own SDK against our decoding of the same bytes, a recorded answer, or
-the provider's documentation alone.
+says how far a row was verified: the real server, running in our tests; the provider's own SDK against our decoding of
+the same bytes; a recorded answer; or the provider's documentation alone.
 
 | provider | also | wire | key | address | serves | checked against |
 |---|---|---|---|---|---|---|

@@ -73,6 +73,7 @@ ROWS = (
         needs_key=False,
         aliases=("llama.cpp",),
         serves=("chat", "embedding"),
+        verified="server",
     ),
     Provider(
         "llamafile",

@@ -89,7 +89,11 @@ class Provider(Struct, frozen=True):
     quirks: Mapping[str, Any] = {}
     """Deviations from the wire format, by the codec's names for them."""
     verified: str = "documentation"
-    """What the row was checked against: `sdk` (the official SDK), `recorded` (a real answer), `documentation`."""
+    """What the row was checked against.
+
+    `server` (the real one, which runs in our tests), `sdk` (the official SDK), `recorded` (a real answer),
+    `documentation`.
+    """
     environment: tuple[str, ...] = ()
     """Every environment variable that has a say; follows from the above."""
     keywords: tuple[str, ...] = ()
