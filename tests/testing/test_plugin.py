@@ -1,5 +1,6 @@
 """The pytest plugin as its users run it: tests of theirs, in files, against a provider that listens."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -10,8 +11,6 @@ from pathlib import Path
 import pytest
 
 import callmeter
-import callmeter.testing.replay
-import callmeter.testing.summary
 from callmeter.testing import FakeProvider
 
 pytest_plugins = ["pytester"]
@@ -37,11 +36,15 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
         monkeypatch.setenv("OPENAI_BASE_URL", server.openai_base)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-live-anthropic")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
-        # What an inner run imports first is forgotten after it, and would be there twice.
-        for model in ("openai/gpt-4o", "anthropic/claude-sonnet-4-5"):
-            callmeter.completion(model, [{"role": "user", "content": "warm up"}])
-        server.reset()
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def everything_is_loaded() -> None:
+    """What is imported first while there is a `pytester` is forgotten after it, and would be there twice from then on."""
+    package = Path(callmeter.__file__).parent
+    for path in package.rglob("[!_]*.py"):
+        importlib.import_module(".".join(path.relative_to(package.parent).with_suffix("").parts))
 
 
 @pytest.fixture
