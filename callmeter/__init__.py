@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from callmeter.client.endpoints.embedding import aembedding, embedding
     from callmeter.client.endpoints.image_generation import aimage_generation, image_generation
     from callmeter.client.endpoints.moderation import amoderation, moderation
+    from callmeter.client.endpoints.rerank import arerank, rerank
     from callmeter.client.endpoints.responses import aresponses, responses
     from callmeter.client.endpoints.text_completion import atext_completion, text_completion
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
@@ -78,7 +79,16 @@ if TYPE_CHECKING:
     from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
     from callmeter.pricing.tokenizers import create_pretrained_tokenizer, create_tokenizer
     from callmeter.pricing.tokens import decode, encode, token_counter
-    from callmeter.results import Embedding, EmbeddingResponse, Image, ImageResponse, Moderation, ModerationResponse
+    from callmeter.results import (
+        Embedding,
+        EmbeddingResponse,
+        Image,
+        ImageResponse,
+        Moderation,
+        ModerationResponse,
+        RerankResponse,
+        RerankResult,
+    )
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import (
         Choice,
@@ -103,6 +113,7 @@ _HOME = {
     "callmeter.client.endpoints.embedding": "aembedding embedding",
     "callmeter.client.endpoints.image_generation": "aimage_generation image_generation",
     "callmeter.client.endpoints.moderation": "amoderation moderation",
+    "callmeter.client.endpoints.rerank": "arerank rerank",
     "callmeter.client.endpoints.responses": "aresponses responses",
     "callmeter.client.endpoints.text_completion": "atext_completion text_completion",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
@@ -125,7 +136,8 @@ _HOME = {
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
     "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
     "callmeter.pricing.tokens": "decode encode token_counter",
-    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse Moderation ModerationResponse",
+    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse Moderation ModerationResponse "
+    "RerankResponse RerankResult",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice TextCompletion",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -187,6 +199,8 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "RejectedRequestError",
+    "RerankResponse",
+    "RerankResult",
     "Runtime",
     "Secret",
     "ServiceUnavailableError",
@@ -203,6 +217,7 @@ __all__ = [
     "aembedding",
     "aimage_generation",
     "amoderation",
+    "arerank",
     "aresponses",
     "atext_completion",
     "batch_completion",
@@ -230,6 +245,7 @@ __all__ = [
     "model_cost",
     "moderation",
     "register_model",
+    "rerank",
     "responses",
     "stream_chunk_builder",
     "subscribe",

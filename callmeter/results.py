@@ -99,3 +99,27 @@ class ModerationResponse(Result, kw_only=True):
     id: str | None = None
     model: str | None = None
     results: list[Moderation] = []
+
+
+class RerankResult(Shape, kw_only=True):
+    """One document's place."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"document"})
+
+    index: int
+    """Its position among the documents of the call."""
+    relevance_score: float
+    document: Record | None = None
+    """The document itself, if it was wanted: its `text`, or whatever fields it has."""
+
+
+class RerankResponse(Result, kw_only=True):
+    """The documents of a rerank call, most relevant first."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"model"})
+
+    id: str | None = None
+    model: str | None = None
+    results: list[RerankResult] = []
+    meta: Record | None = None
+    """What was consumed: `billed_units` (`search_units` or `total_tokens`) and `tokens`; None where nobody says."""

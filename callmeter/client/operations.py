@@ -39,6 +39,13 @@ IMAGE_GENERATION = Operation(
 MODERATION = Operation(name="moderation", params=frozenset({"input"}), prompt=("input",))
 """Source: https://platform.openai.com/docs/api-reference/moderations/create"""
 
+RERANK = Operation(
+    name="rerank",
+    params=frozenset({"query", "documents", "return_documents", "top_n"}),
+    prompt=("query", "documents"),
+)
+"""OpenAI has no reranking; the names are those of Cohere and Jina. Source: https://docs.cohere.com/reference/rerank"""
+
 RESPONSES = Operation(
     name="responses",
     params=frozenset({"input", "instructions", "service_tier", "stream", "stream_options", "user"}),
@@ -59,7 +66,7 @@ TEXT_COMPLETION = Operation(
 )
 """Source: https://platform.openai.com/docs/api-reference/completions/create"""
 
-_ALL = (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RESPONSES, TEXT_COMPLETION)
+_ALL = (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RERANK, RESPONSES, TEXT_COMPLETION)
 
 OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
 

@@ -13,10 +13,8 @@ from msgspec import Raw, Struct
 
 from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
-from callmeter.testing import wires_embedding as embedding
 from callmeter.testing import wires_gemini as gemini
-from callmeter.testing import wires_image as image
-from callmeter.testing import wires_moderation as moderation
+from callmeter.testing import wires_operations as operations
 from callmeter.testing import wires_responses as responses
 from callmeter.testing import wires_text as text
 from callmeter.testing.scripts import NUMBER, Answer, Heard, Order, Tokens, ToolUse, Wish
@@ -74,11 +72,7 @@ _TAILS = (
     ("/api/chat", "ollama"),
     ("/v2/chat", "cohere"),
     ("/responses", "responses"),
-    ("/embeddings", "embedding"),
-    ("/api/embed", "ollama_embedding"),
-    ("/v2/embed", "cohere_embedding"),
-    ("/images/generations", "image"),
-    ("/moderations", "moderation"),
+    *operations.TAILS,
 )
 
 
@@ -103,8 +97,8 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
         body = _body.decode(asked)
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)
-        if wish.fail is None and wire in _OPERATIONS:
-            return _OPERATIONS[wire](asked, wish), wish
+        if wish.fail is None and wire in operations.ANSWERS:
+            return operations.ANSWERS[wire](asked, wish), wish
     except msgspec.MsgspecError as error:
         return failure(wire, 400, f"the body is not a request: {error}"), Wish()
     if wish.fail is not None:
@@ -115,7 +109,7 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
 def failure(wire: str, status: int, message: str = "", model: str = "") -> Answer:
     """An error body in the wire's own form."""
     message = message or f"the fake provider was told to answer {status}"
-    family = wire.removesuffix("_embedding")
+    family = wire.removesuffix("_embedding").removesuffix("_rerank")
     if family == "anthropic":
         kind = _ANTHROPIC_ERRORS.get(status, "api_error")
         shown: Any = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_" + NUMBER}
@@ -413,17 +407,6 @@ def _ollama_stream(order: Order) -> tuple[int, list[bytes]]:
     pieces += [line({"tool_calls": [_ollama_tool(at, tool)]}, going) for at, tool in enumerate(order.tools)]
     return 0, [*pieces, line({}, _ollama_end(order))]
 
-
-_OPERATIONS = {
-    "embedding": embedding.answer,
-    "ollama_embedding": embedding.ollama,
-    "cohere_embedding": embedding.cohere,
-    "gemini_embedding": embedding.studio,
-    "vertex_embedding": embedding.vertex,
-    "image": image.answer,
-    "moderation": moderation.answer,
-}
-"""Operations other than chat, which are answered in one piece."""
 
 _WIRES = {
     "openai": (_openai, _openai_stream, "text/event-stream; charset=utf-8"),

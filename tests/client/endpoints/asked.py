@@ -19,6 +19,11 @@ class Asked(NamedTuple):
     """A mocked answer, and what shows it."""
     shows: Callable[[Any], Any]
 
+    @property
+    def provider(self) -> str:
+        """Who is asked."""
+        return self.model.partition("/")[0]
+
     def __repr__(self) -> str:
         return self.name
 
@@ -55,6 +60,14 @@ OPERATIONS = [
         "I will harm you",
         True,
         lambda answer: answer.results[0].flagged,
+    ),
+    Asked(
+        "rerank",
+        "jina_ai/jina-reranker-v2-base-multilingual",
+        {"query": "a cat", "documents": ["a dog", "a cat"]},
+        {"query": "a cat", "documents": ["a dog", "a cat"]},
+        [0.25, 0.75],
+        lambda answer: [place.relevance_score for place in sorted(answer.results, key=lambda place: place.index)],
     ),
     Asked(
         "responses",

@@ -24,7 +24,7 @@ def test_a_call_has_a_start_and_an_end_that_say_what_it_was_and_cost(
     start, end = events
     assert isinstance(start, CallStarted)
     assert isinstance(end, CallSucceeded)
-    assert (end.call.operation, end.call.provider) == (asked.name, "openai")
+    assert (end.call.operation, end.call.provider) == (asked.name, asked.provider)
     assert end.call.model_requested == asked.model
     assert end.call == start.call
     assert end.cost.status in ("priced", "free")
@@ -44,11 +44,11 @@ def test_a_busy_provider_is_asked_again_and_then_another(ask: Any, asked: Any, p
     assert [attempt.reason for attempt in events[-1].attempts] == ["first", "retry", "fallback"]
 
 
-def test_an_error_is_chats_error(ask: Any, provider: FakeProvider, events: list[Any]) -> None:
+def test_an_error_is_chats_error(ask: Any, asked: Any, provider: FakeProvider, events: list[Any]) -> None:
     provider.answer(401, times=None)
     with pytest.raises(callmeter.AuthenticationError) as caught:
         ask()
-    assert caught.value.llm_provider == "openai"
+    assert caught.value.llm_provider == asked.provider
     assert isinstance(events[-1], CallFailed)
     assert len(provider.requests) == 1
 
@@ -76,7 +76,8 @@ def test_callbacks_are_told_the_call_the_prompt_and_the_answer(ask: Any, asked: 
     ((kwargs, response, start, end),) = seen
     assert kwargs["call_type"] in (asked.name, f"a{asked.name}")
     assert kwargs["input"] == kwargs["messages"] == asked.prompt
-    assert kwargs["optional_params"] == {"custom": 3}
+    assert kwargs["optional_params"]["custom"] == 3
+    assert kwargs["optional_params"].keys().isdisjoint(asked.given)
     assert kwargs["litellm_params"]["metadata"] == {"trace": "t"}
     assert start <= end
     payload = kwargs["standard_logging_object"]
@@ -122,7 +123,7 @@ def test_a_provider_that_does_not_offer_it_is_named_before_anything_is_sent(aske
 def test_a_wire_that_is_not_spoken_yet_is_said_to_be_that(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import msgspec
 
-    row = msgspec.structs.replace(BY_NAME["openai"], endpoints={asked.name: "acme"})
+    row = msgspec.structs.replace(BY_NAME[asked.provider], endpoints={asked.name: "acme"})
     monkeypatch.setitem(BY_NAME, "acme", msgspec.structs.replace(row, name="acme"))  # type: ignore[index]
     with pytest.raises(callmeter.BadRequestError, match="does not speak the wire 'acme'"):
         asked(model="acme/m", api_key="k")
