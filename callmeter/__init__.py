@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from callmeter.client.endpoints.rerank import arerank, rerank
     from callmeter.client.endpoints.responses import aresponses, responses
     from callmeter.client.endpoints.text_completion import atext_completion, text_completion
+    from callmeter.client.endpoints.transcription import atranscription, transcription
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
     from callmeter.client.fold import stream_chunk_builder
     from callmeter.client.model_info import (
@@ -116,6 +117,7 @@ _HOME = {
     "callmeter.client.endpoints.rerank": "arerank rerank",
     "callmeter.client.endpoints.responses": "aresponses responses",
     "callmeter.client.endpoints.text_completion": "atext_completion text_completion",
+    "callmeter.client.endpoints.transcription": "atranscription transcription",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
     "callmeter.client.fold": "stream_chunk_builder",
     "callmeter.client.model_info": "get_max_tokens get_model_info model_cost supports_audio_input "
@@ -220,6 +222,7 @@ __all__ = [
     "arerank",
     "aresponses",
     "atext_completion",
+    "atranscription",
     "batch_completion",
     "batch_completion_models",
     "batch_completion_models_all_responses",
@@ -269,6 +272,7 @@ __all__ = [
     "tags",
     "text_completion",
     "token_counter",
+    "transcription",
     "validate_environment",
 ]
 

@@ -123,3 +123,23 @@ class RerankResponse(Result, kw_only=True):
     results: list[RerankResult] = []
     meta: Record | None = None
     """What was consumed: `billed_units` (`search_units` or `total_tokens`) and `tokens`; None where nobody says."""
+
+
+class TranscriptionResponse(Result, kw_only=True):
+    """What was said in an audio file; for `srt` and `vtt` the text is the subtitles."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"task", "language", "languages", "duration", "segments", "words", "logprobs"}
+    )
+
+    text: str = ""
+    task: str | None = None
+    language: str | None = None
+    languages: list[Any] | None = None
+    duration: float | str | None = None
+    """Seconds."""
+    segments: list[Any] | None = None
+    words: list[Any] | None = None
+    logprobs: list[Any] | None = None
+    usage: Record | None = None
+    """As the provider says it: `type` is `tokens` or `duration`."""

@@ -29,8 +29,10 @@ import msgspec
 from callmeter.client.codecs.base import Codec, Frame, Meter, OperationCodec
 from callmeter.client.fold import Fold
 from callmeter.client.framing import NDJSON, SSE
+from callmeter.client.uploads import Upload
 from callmeter.errors import APIError
 from callmeter.shapes import Chunk, Completion, Result
+from callmeter.testing.forms import as_json
 from callmeter.types import Call, Deployment, Secret
 from callmeter.wire import WireReply
 
@@ -94,7 +96,7 @@ def load(path: Path) -> Case:
         operation=asked.get("operation", "chat"),
         model=f"{asked['provider']}/{asked['model']}",
         messages=asked.get("messages", []),
-        params=asked.get("params", {}),
+        params=_with_file(asked.get("params", {})),
         extra=asked.get("extra", {}),
         stream=asked.get("stream", streamed),
         headers=asked.get("headers", {}),
@@ -178,8 +180,17 @@ def check(case: Case, codec: OperationCodec, cuts: Iterable[int] = ()) -> None:
 
 
 def sent_body(case: Case, codec: OperationCodec) -> Any:
-    """The body the codec sends for the case's call."""
-    return json.loads(codec.request(case.call, case.deployment).body)
+    """The body the codec sends for the case's call; a form as an object."""
+    request = codec.request(case.call, case.deployment)
+    kind = request.headers["content-type"]
+    return json.loads(as_json(kind, request.body) if kind.startswith("multipart/") else request.body)
+
+
+def _with_file(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters; of a file there are its name and, as text, its content."""
+    if "file" not in params:
+        return params
+    return {**params, "file": Upload(params["file"]["name"], params["file"]["content"].encode())}
 
 
 def _fields(value: object, *names: str) -> dict[str, Any]:

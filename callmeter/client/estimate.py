@@ -12,18 +12,23 @@ from typing import Any
 import msgspec
 
 from callmeter.client.operations import prompts
+from callmeter.client.sounding import wav_seconds
+from callmeter.client.uploads import Upload
 from callmeter.pricing.calibration import Learned
 from callmeter.pricing.tokens import PER_DETAILED_IMAGE as TOKENS_PER_IMAGE
 from callmeter.pricing.tokens import tokens_in
 from callmeter.types import Call, Cost, Usage
 
-__all__ = ["TOKENS_PER_IMAGE", "counted_usage", "estimated", "tokens_in"]
+__all__ = ["NOTHING_COUNTED", "TOKENS_PER_IMAGE", "counted_usage", "estimated", "tokens_in"]
 
 TOKENS_PER_MESSAGE = 4
 """Role and separators of one chat message. Source: OpenAI cookbook, how to count tokens with tiktoken."""
 
 MOST_TOKENS_PER_IMAGE = 3_000
 """More than the largest image of the models whose table gives no rate of its own."""
+
+NOTHING_COUNTED = Usage()
+"""The usage of a call of which nothing can be counted."""
 
 LOW, HIGH = (6, 10), (16, 10)
 """The band around an estimate: six tenths to sixteen tenths of it, cut at the bound."""
@@ -32,7 +37,8 @@ LOW, HIGH = (6, 10), (16, 10)
 def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Usage | None) -> tuple[Usage, Usage]:
     """The usage of a call whose provider reported none or only part of it, and the most it can have been.
 
-    What was reported stands: a stream's first message may already count the prompt.
+    What was reported stands: a stream's first message may already count the prompt. Of an audio file the seconds are
+    counted, if it tells them; where it does not, there is nothing to count.
     """
     output = tokens_in(output_chars, output_bytes)
     if reported is not None and reported.input_tokens:
@@ -41,6 +47,10 @@ def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Us
             msgspec.structs.replace(reported, output_tokens=max(output, least), reasoning_tokens=None),
             msgspec.structs.replace(reported, output_tokens=max(output_bytes, least), reasoning_tokens=None),
         )
+    if (file := call.params.get("file")) is not None and isinstance(file, Upload):
+        seconds = wav_seconds(file.content)
+        heard = NOTHING_COUNTED if seconds is None else Usage(units={"audio_second": seconds})
+        return heard, heard
     chars, size, images = _prompt(call)
     known = TOKENS_PER_MESSAGE * len(call.messages) + _given_tokens(call)
     count = Usage(input_tokens=tokens_in(chars, size) + known + TOKENS_PER_IMAGE * images, output_tokens=output)

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from callmeter.client.params import OPENAI_CHAT_PARAMS
+from callmeter.client.uploads import Upload
 from callmeter.types import Call
 
 
@@ -19,7 +20,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Those of the parameters that hold what is asked, the caller's content; chat's is in the call's messages."""
 
 
-CHAT = Operation(name="chat", params=OPENAI_CHAT_PARAMS)
+CHAT = Operation(name="chat", params=OPENAI_CHAT_PARAMS, prompt=("prompt",))
+"""A `prompt` may stand beside the messages, or in their place, where a model completes text."""
 
 EMBEDDING = Operation(
     name="embedding", params=frozenset({"input", "dimensions", "encoding_format", "user"}), prompt=("input",)
@@ -66,21 +68,38 @@ TEXT_COMPLETION = Operation(
 )
 """Source: https://platform.openai.com/docs/api-reference/completions/create"""
 
-_ALL = (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RERANK, RESPONSES, TEXT_COMPLETION)
+TRANSCRIPTION = Operation(
+    name="transcription",
+    params=frozenset(
+        {"file", "chunking_strategy", "include", "keywords", "known_speaker_names", "known_speaker_references"}
+        | {"language", "languages", "prompt", "response_format", "temperature", "timestamp_granularities", "user"}
+    ),
+    prompt=("file", "prompt"),
+)
+"""Source: https://platform.openai.com/docs/api-reference/audio/createTranscription"""
+
+_ALL = (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RERANK, RESPONSES, TEXT_COMPLETION, TRANSCRIPTION)
 
 OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
 
 
 def prompts(call: Call) -> dict[str, Any]:
-    """What is asked, by the parameters that hold it; nothing for chat."""
+    """What is asked, by the parameters that hold it."""
     return {name: call.params.get(name, call.extra.get(name)) for name in OPERATIONS[call.operation].prompt}
 
 
 def prompt_of(call: Call) -> Any:
-    """What is asked: messages, a text, a list of texts; by name where it is in several parameters."""
+    """What is asked: messages, a text, a list of texts; by name where it is in several parameters.
+
+    A file is shown by its name.
+    """
     if call.operation == CHAT.name:
         return list(call.messages)
-    asked = {name: value for name, value in prompts(call).items() if value is not None}
+    asked = {
+        name: value.name if isinstance(value, Upload) else value
+        for name, value in prompts(call).items()
+        if value is not None
+    }
     return next(iter(asked.values())) if len(asked) == 1 else asked
 
 

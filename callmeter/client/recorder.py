@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from callmeter.client.codecs.base import Meter
-from callmeter.client.estimate import calibrated, counted_usage, estimated
+from callmeter.client.estimate import NOTHING_COUNTED, calibrated, counted_usage, estimated
 from callmeter.client.known import Known
 from callmeter.client.operations import prompt_of, shown
 from callmeter.client.plan import Target, retryable
@@ -215,6 +215,8 @@ class Recorder:
             return usage, "provider", self._price(billed, meter)
         call, learned = self._asked(), self._learned()
         counted = counted_usage(call, seen.output_chars, seen.output_bytes, meter.usage)
+        if counted[0] is NOTHING_COUNTED:
+            return None, "none", Cost(status="no_usage", reason="the provider reported nothing that could be counted")
         found = calibrated(call, counted, learned, seen.output_bytes, len(self._body), meter.usage)
         count, most, low, high = map(self._timed, found)
         return count, "counted", estimated(lambda usage: self._price(usage, meter), count, most, (low, high))

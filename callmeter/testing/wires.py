@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from callmeter.testing import forms
 from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
 from callmeter.testing import wires_gemini as gemini
@@ -93,7 +94,9 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
     if not wire or heard.method != "POST":
         return failure(wire or "openai", 404, f"no route {heard.method} {heard.path}"), Wish()
     try:
-        asked = gemini.as_openai(heard.path, heard.body)
+        kind = heard.headers.get("content-type", "")
+        form = kind.startswith("multipart/form-data")
+        asked = forms.as_json(kind, heard.body) if form else gemini.as_openai(heard.path, heard.body)
         body = _body.decode(asked)
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)

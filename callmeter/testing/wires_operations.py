@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from callmeter.testing import wires_audio as audio
 from callmeter.testing import wires_embedding as embedding
 from callmeter.testing import wires_image as image
 from callmeter.testing import wires_moderation as moderation
@@ -16,6 +17,7 @@ TAILS = (
     ("/moderations", "moderation"),
     ("/v2/rerank", "cohere_rerank"),
     ("/rerank", "rerank"),
+    ("/audio/transcriptions", "transcription"),
 )
 """Ends of paths, and the wire spoken there."""
 
@@ -29,5 +31,6 @@ ANSWERS: Mapping[str, Callable[[bytes, Wish], Answer]] = {
     "moderation": moderation.answer,
     "rerank": rerank.answer,
     "cohere_rerank": rerank.cohere,
+    "transcription": audio.transcription,
 }
 """By wire: an answer to a body. They raise `msgspec.MsgspecError` for what is no request."""

@@ -15,6 +15,7 @@ A provider's deviations are data, in its row's `quirks`:
     model_prefix        what comes before a model's short name
     path                the endpoint's path, where it is not `/chat/completions`
     dedicated_path      the path at an `api_base` of the caller's own that ends without `/v1`
+    duration_in_verbose_json   True where a transcription's seconds are in that format alone
     key_header          the header that holds the bare key, where it is not `Authorization: Bearer`
 
 Source: https://platform.openai.com/docs/api-reference/chat

@@ -135,7 +135,7 @@ ROWS = (
         base_env=("HOSTED_VLLM_API_BASE", "VLLM_API_BASE"),
         needs_key=False,
         aliases=("hosted_vllm",),
-        serves=("chat", "embedding", "rerank"),
+        serves=("chat", "embedding", "rerank", "transcription"),
     ),
     Provider(
         "xinference",

@@ -85,4 +85,12 @@ OPERATIONS = [
         "there was",
         lambda answer: answer.choices[0].text,
     ),
+    Asked(
+        "transcription",
+        "openai/whisper-1",
+        {"file": ("speech.mp3", b"ID3\x04 all that was said")},
+        "speech.mp3",
+        "Hello.",
+        lambda answer: answer.text,
+    ),
 ]
