@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from callmeter.client.endpoints.moderation import amoderation, moderation
     from callmeter.client.endpoints.rerank import arerank, rerank
     from callmeter.client.endpoints.responses import aresponses, responses
+    from callmeter.client.endpoints.speech import aspeech, speech
     from callmeter.client.endpoints.text_completion import atext_completion, text_completion
     from callmeter.client.endpoints.transcription import atranscription, transcription
     from callmeter.client.environment import check_valid_key, get_valid_models, validate_environment
@@ -89,6 +90,8 @@ if TYPE_CHECKING:
         ModerationResponse,
         RerankResponse,
         RerankResult,
+        SpeechResponse,
+        TranscriptionResponse,
     )
     from callmeter.runtime import Runtime, configure, flush, subscribe
     from callmeter.shapes import (
@@ -116,6 +119,7 @@ _HOME = {
     "callmeter.client.endpoints.moderation": "amoderation moderation",
     "callmeter.client.endpoints.rerank": "arerank rerank",
     "callmeter.client.endpoints.responses": "aresponses responses",
+    "callmeter.client.endpoints.speech": "aspeech speech",
     "callmeter.client.endpoints.text_completion": "atext_completion text_completion",
     "callmeter.client.endpoints.transcription": "atranscription transcription",
     "callmeter.client.environment": "check_valid_key get_valid_models validate_environment",
@@ -138,8 +142,8 @@ _HOME = {
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
     "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
     "callmeter.pricing.tokens": "decode encode token_counter",
-    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse Moderation ModerationResponse "
-    "RerankResponse RerankResult",
+    "callmeter.results": "Embedding EmbeddingResponse Image ImageResponse Moderation "
+    "ModerationResponse RerankResponse RerankResult SpeechResponse TranscriptionResponse",
     "callmeter.runtime": "Runtime configure flush subscribe",
     "callmeter.shapes": "Choice Chunk Completion CompletionUsage Delta Message StreamChoice TextCompletion",
     "callmeter.types": "Cost CostItem Secret Usage",
@@ -206,12 +210,14 @@ __all__ = [
     "Runtime",
     "Secret",
     "ServiceUnavailableError",
+    "SpeechResponse",
     "Stream",
     "StreamChoice",
     "StreamingChoices",
     "TextCompletion",
     "TextCompletionResponse",
     "Timeout",
+    "TranscriptionResponse",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
     "Usage",
@@ -221,6 +227,7 @@ __all__ = [
     "amoderation",
     "arerank",
     "aresponses",
+    "aspeech",
     "atext_completion",
     "atranscription",
     "batch_completion",
@@ -250,6 +257,7 @@ __all__ = [
     "register_model",
     "rerank",
     "responses",
+    "speech",
     "stream_chunk_builder",
     "subscribe",
     "supports_audio_input",

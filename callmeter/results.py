@@ -1,5 +1,7 @@
 """What the operations other than chat return, in OpenAI's format; `shapes` has chat's and the grammar of all."""
 
+import os
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
 from callmeter.records import Record
@@ -143,3 +145,46 @@ class TranscriptionResponse(Result, kw_only=True):
     logprobs: list[Any] | None = None
     usage: Record | None = None
     """As the provider says it: `type` is `tokens` or `duration`."""
+
+
+class SpeechResponse(Result, kw_only=True):
+    """Audio. It is all here when the call returns; the ways to it are those of the `openai` package."""
+
+    content: bytes = b""
+    content_type: str = ""
+
+    def read(self) -> bytes:
+        """The audio."""
+        return self.content
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The audio in pieces of at most this many bytes; in one where none is said."""
+        size = chunk_size or len(self.content) or 1
+        return (self.content[at : at + size] for at in range(0, len(self.content), size))
+
+    def write_to_file(self, file: str | os.PathLike[str]) -> None:
+        """Write the audio to a path."""
+        with open(file, "wb") as out:
+            out.write(self.content)
+
+    def stream_to_file(self, file: str | os.PathLike[str], *, chunk_size: int | None = None) -> None:
+        """`write_to_file` under the name existing code calls."""
+        self.write_to_file(file)
+
+    async def aread(self) -> bytes:
+        """`read` for event loops."""
+        return self.content
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """`iter_bytes` for event loops; to be awaited, as in the `openai` package."""
+        return self._pieces(chunk_size)
+
+    async def _pieces(self, chunk_size: int | None) -> AsyncIterator[bytes]:
+        for piece in self.iter_bytes(chunk_size):
+            yield piece
+
+    async def astream_to_file(self, file: str | os.PathLike[str], *, chunk_size: int | None = None) -> None:
+        """`stream_to_file` for event loops; the file is written on a thread."""
+        import asyncio
+
+        await asyncio.to_thread(self.write_to_file, file)

@@ -3,7 +3,8 @@
 A case is a folder `tests/golden/<codec>/<case>/`:
 
     call.json         what was asked: `model`, `provider`, `messages`, and optionally `operation`, `params`, `extra`,
-                      `stream`, `api_base`, `api_key`, `quirks`, `variables`, `headers` (a call's) and `deployment_headers`
+                      `stream`, `api_base`, `api_key`, `quirks`, `variables`, `headers` (a call's), `deployment_headers`
+                      and `reply_headers`
     request.json      the body the codec must send (compared as JSON)
     response.json     the answer's bytes, for a plain call; or
     stream.txt        the body's bytes, for a streamed one
@@ -55,6 +56,7 @@ class Case(NamedTuple):
     completion: dict[str, Any] | None
     usage: dict[str, Any] | None
     error: dict[str, Any] | None
+    reply_headers: dict[str, str]
 
     def __repr__(self) -> str:
         return self.name
@@ -113,7 +115,15 @@ def load(path: Path) -> Case:
     )
     body = path / ("stream.txt" if streamed else "response.json")
     expected = {name: _json(path / f"{name}.json") for name in ("request", "chunks", "completion", "usage", "error")}
-    return Case(path.name, path, call, deployment, body=body.read_bytes() if body.exists() else b"", **expected)
+    return Case(
+        path.name,
+        path,
+        call,
+        deployment,
+        body=body.read_bytes() if body.exists() else b"",
+        reply_headers=asked.get("reply_headers", {}),
+        **expected,
+    )
 
 
 def split(body: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
@@ -153,7 +163,9 @@ def decode(case: Case, codec: OperationCodec, cuts: Iterable[int] = ()) -> Decod
     if case.call.stream:
         return decode_stream(codec, case.call, case.deployment, case.body, cuts)
     try:
-        answer, meter = codec.response(WireReply(status=200, body=case.body), case.call, case.deployment)
+        answer, meter = codec.response(
+            WireReply(status=200, headers=case.reply_headers, body=case.body), case.call, case.deployment
+        )
     except APIError as raised:
         return Decoded([], Completion(), Meter(), raised)
     return Decoded([], answer, meter, None)
@@ -164,7 +176,7 @@ def shown(decoded: Decoded) -> dict[str, Any]:
     meter, error = decoded.meter, decoded.error
     return {
         "chunks": [chunk.model_dump(exclude_none=True) for chunk in decoded.chunks] or None,
-        "completion": decoded.completion.model_dump() if decoded.chunks or error is None else None,
+        "completion": msgspec.to_builtins(decoded.completion.model_dump()) if decoded.chunks or error is None else None,
         "usage": msgspec.to_builtins(
             {name: getattr(meter, name) for name in ("usage", "problem", "service_tier", "reported")}
         ),

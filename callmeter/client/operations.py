@@ -58,6 +58,13 @@ RESPONSES = Operation(
 Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
+SPEECH = Operation(
+    name="speech",
+    params=frozenset({"input", "voice", "instructions", "response_format", "speed", "stream_format", "user"}),
+    prompt=("input", "instructions"),
+)
+"""Source: https://platform.openai.com/docs/api-reference/audio/createSpeech"""
+
 TEXT_COMPLETION = Operation(
     name="text_completion",
     params=frozenset(
@@ -78,7 +85,7 @@ TRANSCRIPTION = Operation(
 )
 """Source: https://platform.openai.com/docs/api-reference/audio/createTranscription"""
 
-_ALL = (CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RERANK, RESPONSES, TEXT_COMPLETION, TRANSCRIPTION)
+_ALL = (*(CHAT, EMBEDDING, IMAGE_GENERATION, MODERATION, RERANK, RESPONSES, SPEECH, TEXT_COMPLETION, TRANSCRIPTION),)
 
 OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
 

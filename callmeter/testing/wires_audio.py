@@ -3,6 +3,7 @@
 Shapes as documented: https://platform.openai.com/docs/api-reference/audio
 """
 
+import base64
 from typing import Any
 
 import msgspec
@@ -62,3 +63,38 @@ def _counted(tokens: Tokens) -> dict[str, Any]:
         "output_tokens": tokens.completion_tokens,
         "total_tokens": tokens.prompt_tokens + tokens.completion_tokens,
     }
+
+
+class _Spoken(msgspec.Struct):
+    model: str
+    input: str
+    voice: Any
+    response_format: str = "mp3"
+    stream_format: str = "audio"
+
+
+_spoken = msgspec.json.Decoder(_Spoken)
+
+
+def speech(body: bytes, wish: Wish) -> Answer:
+    """As many bytes as the text has, as they are or as events. Raises `msgspec.MsgspecError` for what is no request."""
+    asked = _spoken.decode(body)
+    audio = b"ID3\x04" + asked.input.encode()[::-1]
+    if asked.stream_format != "sse":
+        kind = {"mp3": "audio/mpeg", "pcm": "audio/pcm"}.get(asked.response_format, f"audio/{asked.response_format}")
+        return Answer(wire="speech", model=asked.model, content_type=kind, pieces=(audio,))
+    inputs = -(-len(asked.input) // 4) if wish.prompt_tokens is None else wish.prompt_tokens
+    tokens = Tokens(prompt_tokens=inputs, completion_tokens=10 * inputs)
+    halves = (audio[: len(audio) // 2], audio[len(audio) // 2 :])
+    events: list[dict[str, Any]] = [
+        {"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()} for part in halves
+    ]
+    done: dict[str, Any] = {"type": "speech.audio.done"}
+    if wish.usage:
+        done["usage"] = {
+            "input_tokens": tokens.prompt_tokens,
+            "output_tokens": tokens.completion_tokens,
+            "total_tokens": tokens.prompt_tokens + tokens.completion_tokens,
+        }
+    written = b"".join(b"data: " + msgspec.json.encode(event) + b"\n\n" for event in (*events, done))
+    return Answer(wire="speech", model=asked.model, content_type="text/event-stream", pieces=(written,), tokens=tokens)

@@ -18,6 +18,7 @@ TAILS = (
     ("/v2/rerank", "cohere_rerank"),
     ("/rerank", "rerank"),
     ("/audio/transcriptions", "transcription"),
+    ("/audio/speech", "speech"),
 )
 """Ends of paths, and the wire spoken there."""
 
@@ -32,5 +33,6 @@ ANSWERS: Mapping[str, Callable[[bytes, Wish], Answer]] = {
     "rerank": rerank.answer,
     "cohere_rerank": rerank.cohere,
     "transcription": audio.transcription,
+    "speech": audio.speech,
 }
 """By wire: an answer to a body. They raise `msgspec.MsgspecError` for what is no request."""

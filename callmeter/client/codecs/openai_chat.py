@@ -217,9 +217,9 @@ def _without_notes(call: Any) -> Any:
     return {key: value for key, value in noted.items() if key not in ("provider_specific_fields", "extra_content")}
 
 
-def request_headers(call: Call, deployment: Deployment) -> dict[str, str]:
+def request_headers(call: Call, deployment: Deployment, accept: str = "application/json") -> dict[str, str]:
     """The headers of a request with a JSON body."""
-    accept = "text/event-stream" if call.stream else "application/json"
+    accept = "text/event-stream" if call.stream else accept
     return {
         "content-type": "application/json",
         "accept": accept,

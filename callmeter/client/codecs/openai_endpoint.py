@@ -22,6 +22,7 @@ class OpenAIEndpoint:
     """`POST {api_base}/{path}` with the call's parameters as they are."""
 
     path: str
+    accept: str = "application/json"
     supported: frozenset[str]
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
@@ -29,7 +30,7 @@ class OpenAIEndpoint:
         return WireRequest(
             url=address(deployment, self.path),
             body=encode_body(self.body(call, deployment)),
-            headers=request_headers(call, deployment),
+            headers=request_headers(call, deployment, self.accept),
             timeouts=call.timeouts,
         )
 

@@ -126,7 +126,7 @@ ROWS = (
         key_env=("GROQ_API_KEY",),
         base_env=("GROQ_API_BASE", "GROQ_BASE_URL"),
         docs="https://console.groq.com/docs/api-reference#chat-create",
-        serves=("chat", "transcription"),
+        serves=("chat", "transcription", "speech"),
         quirks={"echo": ("reasoning",), "duration_in_verbose_json": True},
     ),
     Provider(
@@ -298,7 +298,7 @@ ROWS = (
         key_env=("TOGETHER_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHERAI_API_KEY", "TOGETHER_AI_TOKEN"),
         base_env=("TOGETHER_AI_API_BASE", "TOGETHER_API_BASE"),
         aliases=("together", "togetherai"),
-        serves=("chat", "embedding", "image_generation", "text_completion", "rerank", "transcription"),
+        serves=("chat", "embedding", "image_generation", "text_completion", "rerank", "transcription", "speech"),
         docs="https://docs.together.ai/reference/chat-completions-1",
         quirks={**MAX_TOKENS, "flat_schema": True},
     ),

@@ -75,7 +75,7 @@ ROWS = (
         base_env=("AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT"),
         needs_key=False,
         aliases=("azure_openai", "azureopenai"),
-        serves=("chat", "embedding", "image_generation", "responses", "transcription"),
+        serves=("chat", "embedding", "image_generation", "responses", "transcription", "speech"),
         variables={
             "resource": Variable(env=("AZURE_RESOURCE_NAME",), keywords=("azure_resource",)),
             "api_version": Variable(

@@ -78,6 +78,14 @@ OPERATIONS = [
         lambda answer: answer.output_text,
     ),
     Asked(
+        "speech",
+        "openai/tts-1",
+        {"input": "Hello there.", "voice": "alloy"},
+        "Hello there.",
+        b"ID3",
+        lambda answer: answer.read(),
+    ),
+    Asked(
         "text_completion",
         "openai/gpt-3.5-turbo-instruct",
         {"prompt": "Once upon a time"},

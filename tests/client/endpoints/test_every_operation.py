@@ -7,6 +7,7 @@ import pytest
 
 import callmeter
 from callmeter import ledger
+from callmeter.client.operations import OPERATIONS
 from callmeter.client.providers import BY_NAME, CHATTED
 from callmeter.events.model import AttemptFailed, CallFailed, CallStarted, CallSucceeded
 from callmeter.runtime import Runtime, using
@@ -15,6 +16,10 @@ from callmeter.testing import FakeProvider, capture_events
 from tests.client.endpoints.asked import OPERATIONS as ASKED
 
 REDACTED = "redacted-by-litellm"
+
+
+def test_every_operation_is_here() -> None:
+    assert {asked.name for asked in ASKED} == OPERATIONS.keys() - {"chat"}
 
 
 def test_a_call_has_a_start_and_an_end_that_say_what_it_was_and_cost(
@@ -77,7 +82,7 @@ def test_callbacks_are_told_the_call_the_prompt_and_the_answer(ask: Any, asked: 
     assert kwargs["call_type"] in (asked.name, f"a{asked.name}")
     assert kwargs["input"] == kwargs["messages"] == asked.prompt
     assert kwargs["optional_params"]["custom"] == 3
-    assert kwargs["optional_params"].keys().isdisjoint(asked.given)
+    assert kwargs["optional_params"].keys().isdisjoint(OPERATIONS[asked.name].prompt)
     assert kwargs["litellm_params"]["metadata"] == {"trace": "t"}
     assert start <= end
     payload = kwargs["standard_logging_object"]
