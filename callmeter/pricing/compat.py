@@ -58,7 +58,7 @@ def completion_cost(
     provider = custom_llm_provider or (_get(hidden, "custom_llm_provider") if not model else None)
     usage = usage_of(_get(completion_response, "usage"))
     if usage is None:
-        units = _units(call_type or "", completion_response, prompt, size, quality, n)
+        units = _units(call_type or "", completion_response, prompt, size, quality, n) or _pieces(known)
         text = completion or _text_of(completion_response)
         usage = Usage(units=units) if units else _counted(book, name, list(messages) or prompt, text)
     own = own_price(name or "this answer", custom_cost_per_token or {})
@@ -156,7 +156,11 @@ def usage_of(raw: Any) -> Usage | None:
     """
     if raw is None or isinstance(raw, Usage):
         return raw
-    details = _get(raw, "prompt_tokens_details") or _get(raw, "input_tokens_details")
+    if (seconds := _get(raw, "seconds")) is not None:
+        return Usage(units={"audio_second": _decimal(seconds)})
+    details = (
+        _get(raw, "prompt_tokens_details") or _get(raw, "input_tokens_details") or _get(raw, "input_token_details")
+    )
     out = _get(raw, "completion_tokens_details") or _get(raw, "output_tokens_details")
     by_life = _get(details, "cache_creation_token_details")
     written = _first(_get(raw, "cache_creation_input_tokens"), _get(details, "cache_write_tokens"))
@@ -227,6 +231,12 @@ def _units(
     if call_type in ("transcription", "atranscription"):
         return {"audio_second": _decimal(_get(response, "duration") or 0)}
     return {}
+
+
+def _pieces(known: Any) -> dict[str, Decimal | int]:
+    """What an answer of ours consumed that is no token, by its cost as it was made."""
+    items = known.items if isinstance(known, Cost) else ()
+    return {item.line: item.quantity for item in items if item.unit != "token"}
 
 
 def _counted(book: PriceBook, model: str, prompt: str | list[Any], completion: str) -> Usage:

@@ -11,6 +11,12 @@ from callmeter.types import Usage
 _CHATTING = frozenset(("chat", "responses", "completion"))
 """Modes of models that answer a chat."""
 
+_CHATS = frozenset(("chat", "responses", "text_completion"))
+"""Operations that they serve."""
+
+_MODES = {"transcription": "audio_transcription", "speech": "audio_speech"}
+"""What the table calls models of these operations; of the others by the operation's own name."""
+
 _NO_LIMITS = Limits()
 
 
@@ -63,6 +69,6 @@ def features_of(model: Model) -> frozenset[str]:
 
 
 def _serves(mode: str, operation: str) -> bool:
-    if operation in _CHATTING:
+    if operation in _CHATS:
         return mode in _CHATTING
-    return mode == operation
+    return mode == _MODES.get(operation, operation)

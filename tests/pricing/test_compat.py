@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from callmeter.errors import BadRequestError, ConfigError
-from callmeter.pricing import PriceBook
+from callmeter.pricing import PriceBook, Usage, price
 from callmeter.pricing.compat import completion_cost, cost_per_token, register_model
 from callmeter.shapes import Completion, CompletionUsage, PromptTokensDetails
 
@@ -199,3 +199,22 @@ def test_a_price_without_a_line_is_logged_and_not_guessed(book, caplog) -> None:
 def test_what_is_no_map_is_refused(book) -> None:
     with pytest.raises(BadRequestError, match="register_model takes a dict"):
         register_model("https://example.com/prices.json", book=book)
+
+
+def test_what_was_made_by_the_piece_is_priced_anew_by_its_pieces() -> None:
+    known = price("dall-e-3", Usage(units={"image.hd.1024x1024": 2}), provider="openai")
+    response = {"data": [{}, {}], "_hidden_params": {"cost": known, "custom_llm_provider": "openai"}}
+    assert completion_cost(response) == 0.16
+    assert completion_cost(response, model="dall-e-3") == 0.16
+    assert completion_cost(response, model="gpt-image-2", custom_cost_per_token={"input_cost_per_image": 0.5}) == 1.0
+
+
+def test_a_transcriptions_usage_is_read_by_seconds_or_by_tokens() -> None:
+    timed = {"text": "Hi", "usage": {"type": "duration", "seconds": 60}}
+    assert completion_cost(timed, model="whisper-1") == 0.006
+    counted = {
+        "text": "Hi",
+        "usage": {"input_tokens": 100, "output_tokens": 10, "input_token_details": {"audio_tokens": 100}},
+    }
+    expected = price("gpt-4o-transcribe", Usage(input_tokens=100, input_audio_tokens=100, output_tokens=10))
+    assert completion_cost(counted, model="gpt-4o-transcribe") == float(expected.total or 0)

@@ -153,3 +153,20 @@ def test_an_embedding_model_answers_no_chat() -> None:
         "it is for embedding, not chat"
     )
     assert misfit(Model(id="m", mode="responses"), Usage(input_tokens=1), operation="chat") == ""
+
+
+@pytest.mark.parametrize(
+    ("operation", "mode"),
+    [
+        ("text_completion", "chat"),
+        ("responses", "chat"),
+        ("chat", "completion"),
+        ("transcription", "audio_transcription"),
+        ("speech", "audio_speech"),
+        ("rerank", "rerank"),
+        ("image_generation", "image_generation"),
+    ],
+)
+def test_a_model_serves_the_operations_of_its_mode(operation: str, mode: str) -> None:
+    assert misfit(Model(id="m", mode=mode), Usage(), operation=operation) == ""
+    assert misfit(Model(id="m", mode="ocr"), Usage(), operation=operation) == f"it is for ocr, not {operation}"

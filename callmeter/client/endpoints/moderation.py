@@ -10,6 +10,9 @@ from callmeter.client.operations import MODERATION
 from callmeter.client.running import arun, run
 from callmeter.results import ModerationResponse
 
+FLAGGED = "flagged"
+"""The mocked verdict that flags."""
+
 DEFAULT_MODEL = "openai/omni-moderation-latest"
 """OpenAI's own default. Source: https://platform.openai.com/docs/api-reference/moderations/create"""
 
@@ -19,8 +22,8 @@ def moderation(input: Any, model: str | None = None, **params: Any) -> Moderatio
 
     `input` is a text, a list of texts, or a list of parts with text and images as OpenAI's API takes them.
 
-    Everything about the call itself is as in `completion()`, and so are the errors. `mock_response` is whether every
-    input is flagged.
+    Everything about the call itself is as in `completion()`, and so are the errors. `mock_response` is `"flagged"`,
+    or any other word for content that is not.
     """
     return run(_made("moderation", input, model, params))  # type: ignore[no-any-return]
 
@@ -38,5 +41,5 @@ def _mocked(mock: Mock, asked: dict[str, Any]) -> bytes:
     inputs = asked["input"]
     # Parts of one input, as opposed to texts, are judged together.
     texts = len(inputs) if isinstance(inputs, list) and all(isinstance(item, str) for item in inputs) else 1
-    verdict = {"flagged": bool(mock.response), "categories": {}, "category_scores": {}}
+    verdict = {"flagged": mock.response == FLAGGED, "categories": {}, "category_scores": {}}
     return msgspec.json.encode({"model": asked["model"], "results": [verdict] * texts})

@@ -58,8 +58,8 @@ OPERATIONS = [
         "openai/omni-moderation-latest",
         {"input": "I will harm you"},
         "I will harm you",
-        True,
-        lambda answer: answer.results[0].flagged,
+        "flagged",
+        lambda answer: "flagged" if answer.results[0].flagged else "safe",
     ),
     Asked(
         "rerank",

@@ -18,6 +18,12 @@ def test_each_text_is_judged_and_nothing_is_charged(provider: FakeProvider, even
     assert events[-1].call.model == "omni-moderation-latest"
 
 
+def test_a_mocked_verdict_is_on_each_text() -> None:
+    assert [r.flagged for r in callmeter.moderation(["one", "two"], mock_response="flagged").results] == [True, True]
+    parts = [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "u"}}]
+    assert [r.flagged for r in callmeter.moderation(parts, mock_response="safe").results] == [False]
+
+
 def test_a_copy_reads_like_the_answer(provider: FakeProvider) -> None:
     answer = callmeter.moderation("I will harm you")
     copy = answer.copy()
