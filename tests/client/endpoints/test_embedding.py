@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import callmeter
+from callmeter.runtime import Runtime, using
 from callmeter.testing import FakeProvider
 
 MODEL = "openai/text-embedding-3-small"
@@ -44,8 +45,6 @@ def test_openais_own_client_sends_and_reads_the_same(given: Any, encoding: Any, 
 
 
 def test_a_prompt_without_content_keeps_its_number_of_texts(provider: FakeProvider) -> None:
-    from callmeter.runtime import Runtime, using
-
     seen: list[Any] = []
     with using(Runtime()) as runtime:
         callmeter.embedding(

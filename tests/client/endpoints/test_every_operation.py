@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import callmeter
@@ -10,6 +11,7 @@ from callmeter import ledger
 from callmeter.client.operations import OPERATIONS
 from callmeter.client.providers import BY_NAME, CHATTED
 from callmeter.events.model import AttemptFailed, CallFailed, CallStarted, CallSucceeded
+from callmeter.integrations.custom_logger import CustomLogger
 from callmeter.runtime import Runtime, using
 from callmeter.settings import Settings
 from callmeter.testing import FakeProvider, capture_events
@@ -91,6 +93,22 @@ def test_callbacks_are_told_the_call_the_prompt_and_the_answer(ask: Any, asked: 
     assert payload["response_cost"] == kwargs["response_cost"] == float(kwargs["cost"].total)
 
 
+def test_a_logger_hears_of_blocking_and_of_awaited_calls_by_their_own_hook(asked: Any, provider: FakeProvider) -> None:
+    class Logger(CustomLogger):
+        def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            heard.append(("sync", kwargs["call_type"]))
+
+        async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            heard.append(("async", kwargs["call_type"]))
+
+    heard: list[tuple[str, str]] = []
+    with using(Runtime()) as runtime:
+        asked(success_callback=[Logger()])
+        asked.awaited(success_callback=[Logger()])
+        runtime.close(5)
+    assert heard == [("sync", asked.name), ("async", f"a{asked.name}")]
+
+
 def test_a_callback_that_sees_no_content_sees_neither_prompt_nor_answer(asked: Any, provider: FakeProvider) -> None:
     shown: list[Any] = []
     with using(Runtime()) as runtime:
@@ -126,8 +144,6 @@ def test_a_provider_that_does_not_offer_it_is_named_before_anything_is_sent(aske
 
 @of_its_own_wire
 def test_a_wire_that_is_not_spoken_yet_is_said_to_be_that(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import msgspec
-
     row = msgspec.structs.replace(BY_NAME[asked.provider], endpoints={asked.name: "acme"})
     monkeypatch.setitem(BY_NAME, "acme", msgspec.structs.replace(row, name="acme"))  # type: ignore[index]
     with pytest.raises(callmeter.BadRequestError, match="does not speak the wire 'acme'"):

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import struct
+import threading
 import wave
 from decimal import Decimal
 from pathlib import Path
@@ -70,8 +71,6 @@ def test_a_file_comes_in_any_form(provider: FakeProvider, tmp_path: Path) -> Non
 
 
 def test_a_file_is_read_off_the_callers_loop(provider: FakeProvider, tmp_path: Path) -> None:
-    import threading
-
     class Slow:
         name = "speech.mp3"
 
