@@ -13,6 +13,7 @@ import msgspec
 from benchmarks.ledger import ends
 from callmeter.clock import IdSource
 from callmeter.events.model import AnyEvent, CallFailed, CallSucceeded, Content, StreamCompleted
+from callmeter.events.trace import span_id_of
 from callmeter.sinks.base import Delivery, Sink
 
 PAYLOAD = 100_000
@@ -46,7 +47,9 @@ class Source:
     def __call__(self, content: Content) -> AnyEvent:
         event, now = next(self._events), time.time_ns()
         call_id = self._ids()
-        call = msgspec.structs.replace(event.call, call_id=call_id, trace_id=call_id, span_id=call_id[:16], at_ns=now)
+        call = msgspec.structs.replace(
+            event.call, call_id=call_id, trace_id=call_id, span_id=span_id_of(call_id), at_ns=now
+        )
         made = msgspec.structs.replace(event, id=self._ids(), at_ns=now, call=call, content=content)
         return cast(AnyEvent, made)
 

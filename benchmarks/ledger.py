@@ -25,6 +25,7 @@ from callmeter.errors import JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import END, LEDGER_LEASE, Row
 from callmeter.events.model import Attempt, CallEnded, CallFacts, CallFailed, CallSucceeded, ErrorFacts, StreamCompleted
+from callmeter.events.trace import span_id_of
 from callmeter.ledger import connect, explain
 from callmeter.sinks.duckdb.compactor import Compactor
 from callmeter.sinks.duckdb.parquet import Origin, journal_tag, write_file
@@ -69,7 +70,7 @@ def _end(chance: random.Random, number: int, at_ns: int) -> CallEnded:
     streamed, failed, retried = chance.random() < 0.5, chance.random() < 0.02, chance.random() < 0.05
     base = f"https://api.{provider}.com/v1"
     facts = CallFacts(
-        call_id=call_id, trace_id=call_id, span_id=call_id[:16], at_ns=at_ns, stream=streamed, provider=provider,
+        call_id=call_id, trace_id=call_id, span_id=span_id_of(call_id), at_ns=at_ns, stream=streamed, provider=provider,
         model=model, model_requested=f"{provider}/{model}", deployment=f"{provider}/{model}", api_base=base,
         project=chance.choice(("search", "chat", "agents")), user=f"user-{int(chance.paretovariate(1)) % 500}",
         feature=chance.choice(("", "summary", "reply")), environment="production",

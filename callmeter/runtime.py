@@ -163,14 +163,6 @@ class Runtime:
         """A switch that existing code sets on the module itself: `callmeter.drop_params = True`."""
         return vars(front_door)[name]
 
-    def caller_span(self) -> tuple[str, str]:
-        """Trace id and span id of the caller's active OpenTelemetry span, or two empty strings."""
-        trace = sys.modules.get("opentelemetry.trace")
-        if trace is None:
-            return "", ""
-        context = trace.get_current_span().get_span_context()
-        return (f"{context.trace_id:032x}", f"{context.span_id:016x}") if context.is_valid else ("", "")
-
     def publish(self, event: AnyEvent, size: int = 0) -> None:
         """Hand an event to everyone who wants it."""
         tap = current_tap()

@@ -1,16 +1,24 @@
 """What is known of a call when it begins: its labels, its place in a trace, its id."""
 
-import hashlib
-import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
-from callmeter.context import current_tags, made_by
+import msgspec
+
+from callmeter.context import active_span, current_tags, made_by
 from callmeter.events.model import CallFacts
+from callmeter.events.trace import span_id_of
 from callmeter.runtime import Runtime
 
 COLUMNS = ("project", "user", "team", "customer", "feature", "session_id", "environment", "key_id")
 """Labels with a column of their own, in metadata and in `tags(…)`."""
+
+PARAMETERS = frozenset(
+    """temperature top_p top_k max_tokens max_completion_tokens frequency_penalty presence_penalty seed n
+    reasoning_effort dimensions""".split()
+)
+"""What an event keeps of the parameters: settings of the model, never anything that could be content."""
 
 
 def facts_of(
@@ -19,8 +27,9 @@ def facts_of(
     """Who asks, for what, from where: arguments over metadata over `tags(…)` over settings."""
     call_id = rt.ids()
     labels, tags = _labels(ours, params)
-    trace_id, parent_id = rt.caller_span()
-    named_trace = ours.get("litellm_trace_id") or labels.pop("trace_id", None)
+    span = active_span(labels.pop("litellm_parent_otel_span", None))
+    trace_id = str(ours.get("litellm_trace_id") or labels.pop("trace_id", None) or span.trace_id or call_id)
+    below = trace_id == span.trace_id  # a span of another trace is nobody's parent here
     columns: dict[str, Any] = {name: str(labels.pop(name)) for name in COLUMNS if name in labels}
     settings = rt.settings
     if settings.project:
@@ -29,9 +38,10 @@ def facts_of(
         columns.setdefault("environment", settings.environment)
     return CallFacts(
         call_id=call_id,
-        trace_id=str(named_trace) if named_trace else trace_id or call_id,
-        span_id=call_id[:16],
-        parent_id=parent_id,
+        trace_id=trace_id,
+        span_id=span_id_of(call_id),
+        parent_id=span.span_id if below else "",
+        sampled=span.sampled or not below,
         at_ns=rt.clock.wall_ns(),
         operation=operation,
         stream=streamed,
@@ -39,7 +49,8 @@ def facts_of(
         model_requested=model,
         service_tier=str(params.get("service_tier") or ""),
         tags=tags,
-        metadata={str(name): str(value) for name, value in labels.items()},
+        metadata={str(name): _text(value) for name, value in labels.items()},
+        parameters={name: value for name, value in params.items() if name in PARAMETERS and _is_plain(value)},
         made_by=made_by.get(),
         **columns,
     )
@@ -60,12 +71,17 @@ def _labels(ours: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[st
     return labels, tuple(dict.fromkeys(map(str, tags)))
 
 
-def traceparent(facts: CallFacts) -> str:
-    """The W3C trace context of a call; a trace id of the caller's own spelling is hashed into the form it needs."""
-    trace = facts.trace_id
-    if not _IS_TRACE_ID(trace):
-        trace = hashlib.blake2b(trace.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return f"00-{trace}-{facts.span_id}-01"
+def _text(value: Any) -> str:
+    """Text as it is, lists and mappings as JSON, anything else as Python writes it."""
+    if not isinstance(value, dict | list | tuple):
+        return str(value)
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return str(value)
 
 
-_IS_TRACE_ID = re.compile("[0-9a-f]{32}").fullmatch
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 64
+    return isinstance(value, int) or (isinstance(value, float) and isfinite(value))

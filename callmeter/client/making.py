@@ -9,7 +9,7 @@ import msgspec
 
 from callmeter.client import codecs
 from callmeter.client.completing import as_chat
-from callmeter.client.facts import facts_of, traceparent
+from callmeter.client.facts import facts_of
 from callmeter.client.mock import COMPLETION, Mock, Mocked
 from callmeter.client.operations import CHAT, OPERATIONS, TEXT_COMPLETION, Operation
 from callmeter.client.params import admit, split
@@ -20,6 +20,7 @@ from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
 from callmeter.errors import APIError, BadRequestError, MissingExtraError, as_openai
 from callmeter.events.model import CallFacts
+from callmeter.events.trace import traceparent
 from callmeter.pricing.own import ARGUMENTS as PRICES
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.tap import offline_key

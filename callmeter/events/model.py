@@ -50,6 +50,10 @@ class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     base_model: Annotated[
         str, Meta(description="the model whose price applies, where the deployment's own name says nothing")
     ] = ""
+    sampled: Annotated[bool, Meta(description="False where the caller's active span is not recorded")] = True
+    parameters: Annotated[
+        Mapping[str, str | int | float | bool], Meta(description="what was asked for beside the prompt: temperature, …")
+    ] = {}
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from callmeter.events.model import CallEnded, CallFacts, CallFailed, CallSucceeded
 from callmeter.events.rows import CALLS, FILED, TABLES
 from callmeter.events.schema import MONEY
+from callmeter.events.trace import span_id_of
 from callmeter.sinks.duckdb.staging import open_memory, stage
 from callmeter.sinks.duckdb.views import hot_tables, insert_hot, views
 from callmeter.types import Cost, Usage
@@ -87,7 +88,7 @@ def test_what_the_json_leaves_out_is_put_back() -> None:
     assert row["operation"] == "chat"
     assert row["stream"] is False
     assert row["trace_id"] == row["call_id"]
-    assert row["span_id"] == row["call_id"][:16]
+    assert row["span_id"] == span_id_of(row["call_id"])
     assert row["cache_read_tokens"] == 0
     assert (row["input_tokens"], row["output_tokens"], row["total_tokens"]) == (1, 2, 3)
     assert row["tags"] == []
