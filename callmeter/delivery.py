@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from callmeter.clock import Clock, IdSource
 from callmeter.errors import HomeError, JournalError
+from callmeter.events.intake import Want
 from callmeter.events.journal import Accounts, Journal
 from callmeter.events.model import END_TYPES, AnyEvent, CallStarted
 from callmeter.events.opening import import_apsw
@@ -47,7 +48,7 @@ class Delivery:
         self._settings, self._clock, self._ids, self._on_loss = settings, clock, ids, on_loss
         self._waits = settings.durability in ("sync", "power")
         self._sinks: tuple[Sink, ...] = ()
-        self._wants: tuple[tuple[str, tuple[type, ...]], ...] = ()
+        self._wants: tuple[Want, ...] = ()
         self._transforms: tuple[Transform, ...] = ()
         self._transformed: Transform = chain(())
         self._temporary: Path | None = None
@@ -81,10 +82,10 @@ class Delivery:
         if ledger and not self.writer.intake.ledger:
             require_duckdb()
             self.writer.intake.ledger = True
-        known = {identity for identity, _ in self._wants}
+        known = {want.sink for want in self._wants}
         fresh = [sink for sink in sinks if sink.identity() not in known]
         self._sinks = (*self._sinks, *fresh)
-        self._wants = (*self._wants, *((sink.identity(), sink.wants) for sink in fresh))
+        self._wants = (*self._wants, *(Want(sink.identity(), sink.wants, sink.takes) for sink in fresh))
         self._running = False
 
     def transform(self, transforms: Sequence[Transform]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import callmeter
 from callmeter.events import home as home_module
-from callmeter.events.model import AnyEvent
+from callmeter.events.model import AnyEvent, CallFacts
 from callmeter.runtime import Runtime, using
 from callmeter.settings import Settings
 from callmeter.sinks.base import Delivery, Sink
@@ -177,3 +177,23 @@ def test_a_read_only_home_costs_one_warning_and_no_call(read_only_home: Path, tm
     assert str(read_only_home) in out.stderr
     assert "set another CALLMETER_HOME" in out.stderr
     assert list(read_only_home.iterdir()) == []
+
+
+def test_a_sink_hears_only_of_calls_that_it_takes(home: Path, made: list[Runtime]) -> None:
+    class Picky(Judge):
+        name = "picky"
+
+        def takes(self, call: CallFacts) -> bool:
+            if call.user == "broken":
+                raise RuntimeError("odd")
+            return call.user == "ada"
+
+    sink = Picky("p")
+    made.append(Runtime(sinks=[sink]))
+    with using(made[0]):
+        for user in ("ada", "grace", "broken"):
+            ask(user=user)
+        assert made[0].flush(20)
+    assert len(sink.told) == 2
+    (account,) = made[0].delivery.accounts()  # type: ignore[union-attr]
+    assert (account.accepted, account.delivered, account.dropped) == (2, 2, 0)

@@ -7,20 +7,30 @@ writer's own before it commits. What could not be kept is counted for everyone w
 import logging
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from callmeter.clock import Clock, IdSource
 from callmeter.events.handoff import GROUP_EVENTS, Handoff
 from callmeter.events.journal import ATTEMPT, DROPPED, END, START, Loss, Row
 from callmeter.events.journal_schema import LEDGER
-from callmeter.events.model import AnyEvent, CallFailed, EventsDropped
+from callmeter.events.model import AnyEvent, CallFacts, CallFailed, EventsDropped
 from callmeter.events.spool import Spool, Spooled
 from callmeter.events.stored import KINDS, Redact, stored_form
 from callmeter.settings import Settings
 
 log = logging.getLogger("callmeter")
 
-Wants = tuple[tuple[str, tuple[type, ...]], ...]
-"""Each durable sink's identity and the event types it wants."""
+
+class Want(NamedTuple):
+    """A durable sink, by its identity, and what it is told of."""
+
+    sink: str
+    types: tuple[type, ...]
+    takes: Callable[[CallFacts], bool] | None = None
+    """Which calls; None for all."""
+
+
+Wants = tuple[Want, ...]
 
 GROUP_MAX_EVENTS = 1000
 GROUP_MAX_BYTES = 4 << 20
@@ -72,7 +82,7 @@ class Intake:
         self._owner = ""
         self._spool: Spool | None = None
         self._wants: Wants = ()
-        self._sinks_of: dict[type, tuple[str, ...]] = {}
+        self._wanted: dict[type, Wants] = {}
 
     def begin(self, hash_key: bytes, owner: str, spool: Spool | None) -> None:
         """The journal is open: from now on events can be made rows."""
@@ -163,9 +173,9 @@ class Intake:
         return Row(event.id, call_id, kind, event.at_ns, body, self.ledger, sinks, self._owner, ends)
 
     def _told(self, event: AnyEvent, kind: type) -> tuple[str, ...]:
-        """The sinks that want this kind of event, but not the one that made the call itself."""
-        sinks, maker = self._sinks_of.get(kind, ()), _maker(event)
-        return tuple(sink for sink in sinks if sink != maker) if maker else sinks
+        """The sinks that want this kind of event of this call, but not the one that made the call itself."""
+        call = getattr(event, "call", None)
+        return tuple(w.sink for w in self._wanted.get(kind, ()) if call is None or _takes(w, call))
 
     def _redacted(self, event: AnyEvent) -> AnyEvent | None:
         if self._redact is None:
@@ -211,17 +221,17 @@ class Intake:
             bytes=loss.bytes,
         )
         body = stored_form(event, hash_key=b"", max_content_bytes=None)
-        return Row(event.id, "", DROPPED, event.at_ns, body, self.ledger, self._sinks_of.get(EventsDropped, ()))
+        return Row(event.id, "", DROPPED, event.at_ns, body, self.ledger, self._told(event, EventsDropped))
 
     def _note_sinks(self) -> None:
         wants = self._sinks()
         if wants is not self._wants:
             self._wants = wants
-            self._sinks_of = {kind: tuple(name for name, types in wants if kind in types) for kind in KINDS}
+            self._wanted = {kind: tuple(want for want in wants if kind in want.types) for kind in KINDS}
 
     def _lose(self, kind: type, reason: str, count: int, size: int) -> None:
         ledger = (LEDGER,) if self.ledger and KINDS.get(kind) not in (START, ATTEMPT) else ()
-        for sink in (*self._sinks_of.get(kind, ()), *ledger):
+        for sink in (*(want.sink for want in self._wanted.get(kind, ())), *ledger):
             self.losses.append(Loss(sink, reason, count, size))
 
 
@@ -232,6 +242,14 @@ def _call_id(event: AnyEvent) -> str:
     return call.call_id if call is not None else getattr(event, "call_id", "")
 
 
-def _maker(event: AnyEvent) -> str:
-    call = getattr(event, "call", None)
-    return call.made_by if call is not None else ""
+def _takes(want: Want, call: CallFacts) -> bool:
+    if call.made_by and call.made_by == want.sink:
+        return False
+    if want.takes is None:
+        return True
+    try:
+        return want.takes(call)
+    except Exception:
+        # A sink is somebody's code, and this is the thread that everything goes through.
+        log.debug("sink %s: takes() raised; the event is kept for it", want.sink, exc_info=True)
+        return True

@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from callmeter.events.model import AnyEvent, CallFailed, CallSucceeded, StreamCompleted
+from callmeter.events.model import AnyEvent, CallFacts, CallFailed, CallSucceeded, StreamCompleted
 from callmeter.types import Secret
 from callmeter.wire import WireReply, WireRequest
 
@@ -81,6 +81,10 @@ class Sink:
         if self.capture_content or getattr(event, "content", None) is None:
             return event
         return replace(event, content=None)
+
+    def takes(self, call: CallFacts) -> bool:
+        """Whether it is told of this call at all. Asked on the writer's thread for each event, so only look at it."""
+        return True
 
     def open(self) -> None:
         """Called once on the worker's thread before the first export; import heavy libraries here."""

@@ -17,6 +17,7 @@ import msgspec
 from callmeter import faultpoints
 from callmeter.clock import IdSource, SystemClock
 from callmeter.events import salvage, store
+from callmeter.events.intake import Want
 from callmeter.events.journal import Journal, LedgerFile
 from callmeter.events.model import CallFacts, CallStarted, CallSucceeded
 from callmeter.events.writer import Writer
@@ -35,7 +36,7 @@ def main(home: Path, acks: Path, seed: int) -> None:
         clock=SystemClock(),
         ids=ids,
         settings=Settings(),
-        sinks=lambda: ((KEPT, (CallSucceeded,)),),
+        sinks=lambda: (Want(KEPT, (CallSucceeded,)),),
         ledger=True,
     )
     log = os.open(acks, os.O_CREAT | os.O_APPEND | os.O_WRONLY)

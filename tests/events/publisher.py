@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from callmeter.clock import IdSource, SystemClock
+from callmeter.events.intake import Want
 from callmeter.events.journal import Journal
 from callmeter.events.model import CallFacts, CallStarted, CallSucceeded
 from callmeter.events.writer import Writer
@@ -27,7 +28,7 @@ def writer_of(home: Path) -> Writer:
         clock=SystemClock(),
         ids=ids,
         settings=Settings(),
-        sinks=lambda: ((SINK, (CallSucceeded,)),),
+        sinks=lambda: (Want(SINK, (CallSucceeded,)),),
         ledger=True,
     )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from callmeter.clock import IdSource
 from callmeter.events import spool
+from callmeter.events.intake import Want
 from callmeter.events.journal import Journal, Row
 from callmeter.events.journal_schema import LEDGER
 from callmeter.events.model import CallSucceeded
@@ -155,7 +156,7 @@ def test_the_thread_spools_what_the_writer_has_no_turn_to_commit(tmp_path: Path,
         clock=(clock := FixedClock()),
         ids=IdSource(clock),
         settings=Settings(durability=durability),
-        sinks=lambda: ((A, (CallSucceeded,)),),
+        sinks=lambda: (Want(A, (CallSucceeded,)),),
         ledger=True,
     )
     writer.offer(started(1), 100)

@@ -16,6 +16,7 @@ import pytest
 
 from callmeter.errors import JournalError
 from callmeter.events.handoff import GROUP_EVENTS
+from callmeter.events.intake import Want
 from callmeter.events.journal import Journal, Row
 from callmeter.events.model import AnyEvent, CallStarted, CallSucceeded, Content, EventsDropped
 from callmeter.events.writer import GROUP_NS, Writer
@@ -33,7 +34,7 @@ class Rig:
     def __init__(self, home: Path, **options: Any) -> None:
         self.clock = FixedClock()
         self.home, self.losses = home, []  # type: ignore[var-annotated]
-        wants = ((A, (CallSucceeded,)), (B, (CallSucceeded, CallStarted, EventsDropped)))
+        wants = (Want(A, (CallSucceeded,)), Want(B, (CallSucceeded, CallStarted, EventsDropped)))
         settings = Settings(**options.pop("settings", {}))
         options = {"sinks": lambda: wants, "ledger": True, "open_journal": self.open, **options}
         opener = options.pop("open_journal")
