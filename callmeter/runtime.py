@@ -20,6 +20,7 @@ import callmeter as front_door
 from callmeter import settings as settings_module
 from callmeter.clock import Clock, IdSource, SystemClock
 from callmeter.context import within
+from callmeter.errors import CallmeterError
 from callmeter.events.bus import Bus, Subscriber, Subscription
 from callmeter.events.callbacks import Registered
 from callmeter.events.dispatch import CallbackQueue
@@ -219,14 +220,23 @@ class Runtime:
                     self._on.append(entry)
 
     def _start(self, entry: Any) -> None:
-        if entry == "duckdb":
-            self._deliver((), ledger=True)
-        elif isinstance(entry, str):
-            from callmeter.sinks.registry import make
+        """Turn one on. A name that nobody knows is the caller's mistake; one that lacks something costs a warning."""
+        factory = None
+        if isinstance(entry, str) and entry != "duckdb":
+            from callmeter.sinks.registry import find
 
-            self._deliver((make(entry, self.settings, os.environ),), ledger=False)
-        else:
-            self._deliver((entry,), ledger=False)
+            factory = find(entry)
+        try:
+            if factory is not None:
+                self._deliver((factory(self.settings, os.environ),), ledger=False)
+            elif isinstance(entry, str):
+                self._deliver((), ledger=True)
+            else:
+                self._deliver((entry,), ledger=False)
+        except Exception as error:
+            name = entry if isinstance(entry, str) else type(entry).__name__
+            told = str(error) if isinstance(error, CallmeterError) else f"{type(error).__name__}: {error}"
+            log.warning("%s stays off, and calls go on without it: %s", name, told)
 
     def _deliver(self, sinks: Sequence["Sink"], *, ledger: bool) -> None:
         from callmeter.delivery import Delivery

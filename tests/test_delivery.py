@@ -179,6 +179,27 @@ def test_a_read_only_home_costs_one_warning_and_no_call(read_only_home: Path, tm
     assert list(read_only_home.iterdir()) == []
 
 
+def test_a_sink_that_lacks_its_variables_costs_one_warning_and_no_call(
+    home: Path, made: list[Runtime], caplog: pytest.LogCaptureFixture
+) -> None:
+    made.append(Runtime())
+    callmeter.success_callback = ["webhook"]
+    with using(made[0]):
+        for _ in range(3):
+            assert ask().choices[0].message.content == "Hello"
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "callmeter"]
+    assert warning.startswith(
+        "webhook stays off, and calls go on without it: the sink 'webhook' needs CALLMETER_WEBHOOK"
+    )
+
+
+def test_a_sink_that_nobody_knows_is_an_error_that_lists_those_there_are(home: Path, made: list[Runtime]) -> None:
+    made.append(Runtime())
+    callmeter.success_callback = ["webhok"]
+    with using(made[0]), pytest.raises(callmeter.ConfigError, match="did you mean 'webhook'"):
+        ask()
+
+
 def test_a_sink_hears_only_of_calls_that_it_takes(home: Path, made: list[Runtime]) -> None:
     class Picky(Judge):
         name = "picky"

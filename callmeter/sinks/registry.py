@@ -16,18 +16,28 @@ GROUP = "callmeter.sinks"
 def make(name: str, settings: Settings, environ: Mapping[str, str]) -> Sink:
     """The sink of that name, configured from the environment.
 
-    Raises `ConfigError` for a name nobody provides, and for one whose variables are missing or wrong.
+    Raises `ConfigError` for a name nobody provides, and for one whose variables are missing or wrong,
+    `MissingExtraError` for one that needs a package.
     """
+    return find(name)(settings, environ)
+
+
+def find(name: str) -> Factory:
+    """What makes the sink of that name. Raises `ConfigError` for a name nobody provides, listing those there are."""
     factory = _OURS.get(name) or _installed(name)
     if factory is not None:
-        return factory(settings, environ)
-    close = difflib.get_close_matches(name, [*_OURS, *ELSEWHERE], 1)
+        return factory
+    close = difflib.get_close_matches(name, names(), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    known = ", ".join(sorted([*_OURS, *ELSEWHERE]))
     raise ConfigError(
-        f"there is no sink called {name!r}; {hint}there are {known}, and those that installed packages add "
-        f"by an entry point of the group {GROUP!r}"
+        f"there is no sink called {name!r}; {hint}there are {', '.join(names())}, and those that installed packages "
+        f"add by an entry point of the group {GROUP!r}"
     )
+
+
+def names() -> list[str]:
+    """The names of callmeter's own sinks."""
+    return sorted([*_OURS, *ELSEWHERE])
 
 
 def needed(environ: Mapping[str, str], variable: str, sink: str, what: str) -> str:

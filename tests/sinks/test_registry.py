@@ -7,7 +7,7 @@ import pytest
 
 from callmeter.errors import ConfigError
 from callmeter.settings import Settings
-from callmeter.sinks.registry import make
+from callmeter.sinks.registry import make, names
 from callmeter.sinks.webhook import Webhook
 
 URL = {"CALLMETER_WEBHOOK_URL": "https://hooks.example.com/canary"}
@@ -39,11 +39,11 @@ def test_malformed_headers_are_refused_without_being_shown() -> None:
 def test_an_unknown_name_gets_the_nearest_and_the_list(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"no sink called '{name}'; did you mean '{meant}'") as caught:
         make(name, Settings(), {})
-    assert "duckdb, jsonl, webhook" in str(caught.value)
+    assert f"there are {', '.join(names())}, and" in str(caught.value)
 
 
 def test_a_name_near_nothing_gets_the_list_alone() -> None:
-    with pytest.raises(ConfigError, match="no sink called 'zzz'; there are duckdb, jsonl, webhook"):
+    with pytest.raises(ConfigError, match=f"no sink called 'zzz'; there are {', '.join(names())}"):
         make("zzz", Settings(), {})
 
 
