@@ -107,7 +107,7 @@ class HttpSink(Sink):
     acknowledged although another part failed.
     """
 
-    timeout_s: ClassVar[float] = 10.0
+    timeout_s: float = 10.0
 
     def encode(self, events: Sequence[AnyEvent]) -> Iterator[tuple[WireRequest, Sequence[str]]]:
         """Requests, each with the ids of the events it carries."""

@@ -4,6 +4,7 @@ Its books are the oracle of delivery tests: which ids arrived how often is writt
 test, before any answer is sent.
 """
 
+import gzip
 import json
 import os
 import socket
@@ -46,15 +47,23 @@ class Received(Struct, frozen=True):
 
 
 class FaultServer:
-    """Listens on a loopback port from `__enter__` to `__exit__`. Takes everything with 200 until told otherwise.
+    """Listens on a loopback port from `__enter__` to `__exit__`. Takes everything until told otherwise.
 
+    `healthy` says how it answers what it takes, `refusal` how it answers what it does not, each given the ids: 200 and
+    400 with no body that matters, unless the service has answers of its own. Bodies that come gzipped are unpacked.
     `received` holds every request in order, `taken` how often each id was taken, `acts` how often each kind of
     treatment really happened (by status for plain answers). With `oracle`, one JSON line `{"id": …}` is appended to
     that file for each taken event before the answer goes out, so that it survives every process.
     """
 
     def __init__(
-        self, extract: Extract | None = None, *, oracle: Path | None = None, max_body_bytes: int | None = None
+        self,
+        extract: Extract | None = None,
+        *,
+        healthy: Callable[[Sequence[str]], Act] | None = None,
+        refusal: Callable[[Sequence[str]], Act] | None = None,
+        oracle: Path | None = None,
+        max_body_bytes: int | None = None,
     ) -> None:
         self.received: list[Received] = []
         self.taken: Counter[str] = Counter()
@@ -62,8 +71,10 @@ class FaultServer:
         self.max_body_bytes = max_body_bytes
         """Larger bodies are answered 413."""
         self.poison: frozenset[str] = frozenset()
-        """A request that carries one of these ids is answered 400 as a whole."""
+        """A request that carries one of these ids is refused as a whole."""
         self._extract = extract or ids_of_json_list
+        self._healthy = healthy or (lambda ids: Act())
+        self._refusal = refusal or (lambda ids: Act(status=400, body=b"an event is malformed", takes=False))
         self._oracle = oracle
         self._script: list[tuple[Act, int | None]] = []
         self._lock = threading.Lock()
@@ -76,7 +87,12 @@ class FaultServer:
     @property
     def url(self) -> str:
         """Where to send to."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/events"
+        return f"{self.base_url}/events"
+
+    @property
+    def base_url(self) -> str:
+        """The server's address without a path; it takes any."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -125,7 +141,7 @@ class FaultServer:
         with self._lock:
             self._script.append((act, times))
 
-    def _next_act(self) -> Act:
+    def _next_act(self, ids: Sequence[str]) -> Act:
         while self._script:
             act, times = self._script[0]
             if times is None:
@@ -134,7 +150,7 @@ class FaultServer:
             if times > 0:
                 return act
             self._script.pop(0)
-        return Act()
+        return self._healthy(ids)
 
     def _receive(self, path: str, headers: Mapping[str, str], body: bytes) -> Act:
         ids = tuple(self._extract(body))
@@ -142,9 +158,9 @@ class FaultServer:
             if self.max_body_bytes is not None and len(body) > self.max_body_bytes:
                 act = Act(status=413, body=b"too large", takes=False)
             elif self.poison.intersection(ids):
-                act = Act(status=400, body=b"an event is malformed", takes=False)
+                act = self._refusal(ids)
             else:
-                act = self._next_act()
+                act = self._next_act(ids)
             self.received.append(Received(path, headers, body, ids, act))
             self.acts[act.status if act.kind == "answer" else act.kind] += 1
             if act.takes:
@@ -193,6 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         books = self.server.books
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
         act = books._receive(self.path, headers, body)
         match act.kind:
             case "hang":

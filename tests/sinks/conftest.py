@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from callmeter.testing.faultserver import FaultServer
-from tests.sinks.rig import Host
+from callmeter.testing.host import Host
 
 
 @pytest.fixture

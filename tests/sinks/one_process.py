@@ -14,8 +14,9 @@ from callmeter import faultpoints
 from callmeter.events.journal import Journal
 from callmeter.events.model import AnyEvent
 from callmeter.sinks.supervisor import Workers
+from callmeter.testing.host import SENDER
 from callmeter.wire import WireRequest
-from tests.sinks.rig import SENDER, Hook, soon
+from tests.sinks.rig import Hook, soon
 
 
 class Signed(Hook):

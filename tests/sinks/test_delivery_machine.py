@@ -12,7 +12,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from callmeter.events.model import AnyEvent
 from callmeter.sinks.base import Batch, Delivery, Misconfigured, Refused, RetryLater, TooLarge
 from callmeter.sinks.worker import Worker
-from tests.sinks.rig import Host, Scripted, ids
+from callmeter.testing.host import Host, ids
+from tests.sinks.rig import Scripted
 
 OUTCOMES = (
     "take",

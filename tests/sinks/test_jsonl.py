@@ -9,7 +9,7 @@ import pytest
 from callmeter.events.model import AnyEvent
 from callmeter.sinks.base import Misconfigured, RetryLater
 from callmeter.sinks.jsonl import JsonLines
-from tests.sinks.rig import Host, ended, ids
+from callmeter.testing.host import Host, ended, ids
 
 
 def lines(path: Path) -> list[str]:

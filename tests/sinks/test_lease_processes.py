@@ -12,8 +12,9 @@ import pytest
 
 from callmeter.events.journal import Accounts, Journal
 from callmeter.testing.faultserver import FaultServer
+from callmeter.testing.host import Host, ended, ids, row
 from tests.sinks.one_process import Signed
-from tests.sinks.rig import Host, ended, ids, row, until
+from tests.sinks.rig import until
 
 NAMES = ("a", "b", "c")
 

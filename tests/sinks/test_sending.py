@@ -11,9 +11,10 @@ from callmeter.sinks.base import Delivery, Misconfigured, Refused, RetryLater, T
 from callmeter.sinks.sending import deliver, may_have_arrived, verdict_of_status, where
 from callmeter.testing.clocks import FixedClock
 from callmeter.testing.faultserver import FaultServer
+from callmeter.testing.host import SENDER, ended, ids
 from callmeter.types import Timeouts
 from callmeter.wire import WireReply, WireRequest
-from tests.sinks.rig import SENDER, OneEach, ended, ids
+from tests.sinks.rig import OneEach
 
 
 def answers(sink: OneEach, count: int, time_left_s: float = 60.0) -> list[tuple[Sequence[str], Delivery | Exception]]:

@@ -17,7 +17,8 @@ from callmeter.sinks.base import Delivery, Misconfigured, Sink
 from callmeter.sinks.supervisor import SLOW_NS, STUCK_NS, Flushed, Workers
 from callmeter.testing.clocks import FixedClock
 from callmeter.testing.faultserver import FaultServer
-from tests.sinks.rig import SENDER, Hook, Scripted, ended, ids, row, soon, until
+from callmeter.testing.host import SENDER, ended, ids, row
+from tests.sinks.rig import Hook, Scripted, soon, until
 
 
 class Home:

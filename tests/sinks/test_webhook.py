@@ -12,7 +12,7 @@ from callmeter.errors import ConfigError
 from callmeter.events.model import CallSucceeded
 from callmeter.sinks.webhook import Webhook
 from callmeter.testing.clocks import FixedClock
-from tests.sinks.rig import ended, ids
+from callmeter.testing.host import ended, ids
 
 URL = "https://hooks.example.com/services/canary-path?token=canary-query"
 

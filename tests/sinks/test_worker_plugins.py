@@ -8,12 +8,14 @@ import pytest
 
 from callmeter.context import made_by
 from callmeter.errors import APIConnectionError, JournalError, MissingExtraError
-from callmeter.events.journal import Journal
+from callmeter.events.journal import Journal, Row
+from callmeter.events.journal_schema import END
 from callmeter.events.model import AnyEvent
 from callmeter.sinks.base import Batch, Delivery, RetryLater
 from callmeter.sinks.worker import Worker
+from callmeter.testing.host import Host, ids
 from callmeter.wire import WireReply, WireRequest
-from tests.sinks.rig import END, Host, OneEach, Row, Scripted, ids
+from tests.sinks.rig import OneEach, Scripted
 
 MINUTE = 60.0
 
