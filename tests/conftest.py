@@ -15,10 +15,16 @@ settings.register_profile(
 settings.load_profile("callmeter")
 
 
+PROVIDERS = ("OPENAI_", "ANTHROPIC_", "OLLAMA_")
+SINKS = ("ARIZE_", "LANGCHAIN_", "LANGFUSE_", "LANGSMITH_", "MLFLOW_", "OTEL_", "PHOENIX_", "SENTRY_", "TRACELOOP_")
+OURS = ("CALLMETER_", *PROVIDERS, *SINKS)
+"""What the names of variables begin with that callmeter reads."""
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("CALLMETER_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")) and name != "CALLMETER_TEST_SERVICES":
+        if name.startswith(OURS) and name != "CALLMETER_TEST_SERVICES":
             monkeypatch.delenv(name)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,6 +10,9 @@ from msgspec.structs import replace
 from callmeter.events.model import AnyEvent, CallFacts, CallFailed, CallSucceeded, StreamCompleted
 from callmeter.types import Secret
 from callmeter.wire import WireReply, WireRequest
+
+if TYPE_CHECKING:
+    from callmeter.sinks.sending import Sender
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -115,4 +118,8 @@ class HttpSink(Sink):
 
     def verdict(self, reply: WireReply, ids: Sequence[str]) -> Delivery | None:
         """What a 2xx answer says per event; None means the sink has no opinion beyond the status: all accepted."""
+        return None
+
+    def sender(self) -> "Sender | None":
+        """The sink's own way out, for what the shared transport cannot do; None for the shared one."""
         return None

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
 from callmeter.errors import ConfigError
 from callmeter.settings import Settings
@@ -24,10 +25,10 @@ def make(name: str, settings: Settings, environ: Mapping[str, str]) -> Sink:
 
 def find(name: str) -> Factory:
     """What makes the sink of that name. Raises `ConfigError` for a name nobody provides, listing those there are."""
-    factory = _OURS.get(name) or _installed(name)
+    factory = _OURS.get(_ALSO.get(name, name)) or _installed(name)
     if factory is not None:
         return factory
-    close = difflib.get_close_matches(name, names(), 1)
+    close = difflib.get_close_matches(name, [*names(), *_ALSO], 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise ConfigError(
         f"there is no sink called {name!r}; {hint}there are {', '.join(names())}, and those that installed packages "
@@ -77,7 +78,26 @@ def _jsonl(settings: Settings, environ: Mapping[str, str]) -> Sink:
     return JsonLines(path, capture_content=settings.capture_content)
 
 
-_OURS: dict[str, Factory] = {"jsonl": _jsonl, "webhook": _webhook}
+def _made_in(module: str, factory: str = "make") -> Factory:
+    """A factory in a module of this package, which is imported when the sink is asked for."""
+
+    def make_there(settings: Settings, environ: Mapping[str, str]) -> Sink:
+        sink: Sink = getattr(import_module(f"callmeter.sinks.{module}"), factory)(settings, environ)
+        return sink
+
+    return make_there
+
+
+_OURS: dict[str, Factory] = {
+    "jsonl": _jsonl,
+    "otlp": _made_in("otlp.traces"),
+    "otlp_logs": _made_in("otlp.logs"),
+    "otlp_metrics": _made_in("otlp.metrics"),
+    "webhook": _webhook,
+}
+
+_ALSO = {"opentelemetry": "otlp", "otel": "otlp"}
+"""Other names that existing code has for them."""
 
 ELSEWHERE = ("duckdb",)
 """Names that the runtime makes itself, listed so that a message can offer them."""

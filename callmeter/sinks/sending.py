@@ -104,7 +104,7 @@ def _exchange(
 ) -> Delivery | Exception:
     limits = Timeouts(connect_s=timeout_s, first_byte_s=timeout_s, between_chunks_s=timeout_s, total_s=timeout_s)
     try:
-        reply = sender.send(msgspec.structs.replace(request, timeouts=limits))
+        reply = (sink.sender() or sender).send(msgspec.structs.replace(request, timeouts=limits))
     except APIConnectionError as error:
         return RetryLater(f"{where(request.url)}: {error}", uncertain=may_have_arrived(error))
     if not 200 <= reply.status < 300:

@@ -42,6 +42,10 @@ def test_an_unknown_name_gets_the_nearest_and_the_list(name: str, meant: str) ->
     assert f"there are {', '.join(names())}, and" in str(caught.value)
 
 
+def test_a_name_of_existing_code_is_the_same_sink() -> None:
+    assert make("otel", Settings(), {}).identity() == make("otlp", Settings(), {}).identity()
+
+
 def test_a_name_near_nothing_gets_the_list_alone() -> None:
     with pytest.raises(ConfigError, match=f"no sink called 'zzz'; there are {', '.join(names())}"):
         make("zzz", Settings(), {})
