@@ -89,14 +89,21 @@ def _made_in(module: str, factory: str = "make") -> Factory:
 
 
 _OURS: dict[str, Factory] = {
+    "arize": _made_in("openinference", "make_arize"),
+    "arize_phoenix": _made_in("openinference"),
     "jsonl": _jsonl,
+    "langfuse": _made_in("langfuse"),
+    "langsmith": _made_in("langsmith"),
+    "mlflow": _made_in("mlflow"),
     "otlp": _made_in("otlp.traces"),
     "otlp_logs": _made_in("otlp.logs"),
     "otlp_metrics": _made_in("otlp.metrics"),
+    "sentry": _made_in("sentry"),
+    "traceloop": _made_in("traceloop"),
     "webhook": _webhook,
 }
 
-_ALSO = {"opentelemetry": "otlp", "otel": "otlp"}
+_ALSO = {"langfuse_otel": "langfuse", "opentelemetry": "otlp", "otel": "otlp", "phoenix": "arize_phoenix"}
 """Other names that existing code has for them."""
 
 ELSEWHERE = ("duckdb",)

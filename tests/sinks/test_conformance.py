@@ -1,7 +1,9 @@
 """Every sink of ours through the suite that plug-in authors run. What shares all its delivering code with a sink of the
 fast lane is in the slow one."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -9,10 +11,17 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from callmeter.events.model import AnyEvent, CallEnded
 from callmeter.events.trace import span_id
+from callmeter.settings import Settings
 from callmeter.sinks.base import Sink
+from callmeter.sinks.langfuse import Langfuse
+from callmeter.sinks.langsmith import LangSmith
+from callmeter.sinks.mlflow import Mlflow
+from callmeter.sinks.openinference import Arize, Phoenix
 from callmeter.sinks.otlp.environ import Target
 from callmeter.sinks.otlp.logs import OtlpLogs
 from callmeter.sinks.otlp.traces import OtlpTraces
+from callmeter.sinks.sentry import Sentry
+from callmeter.sinks.traceloop import Traceloop
 from callmeter.sinks.webhook import Webhook
 from callmeter.testing.faultserver import Act, FaultServer
 from callmeter.testing.host import Host
@@ -73,3 +82,60 @@ class TestOtlpLogs(Spans):
         self, host: Host, sink: Sink, server: FaultServer
     ) -> None:
         super().test_a_process_that_dies_before_it_could_note_the_answer_is_followed_by_another(host, sink, server)
+
+
+@pytest.mark.slow
+class TestLangfuse(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return Langfuse("pk-lf-1", CANARY, host=url)
+
+
+@pytest.mark.slow
+class TestMlflow(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return Mlflow(url, experiment_id="7", authorization=Secret(f"Bearer {CANARY}"))
+
+
+@pytest.mark.slow
+class TestPhoenix(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return Phoenix(url, api_key=CANARY)
+
+
+@pytest.mark.slow
+class TestArize(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return Arize("space", CANARY, url=f"{url}/v1/traces")
+
+
+@pytest.mark.slow
+class TestLangSmith(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return LangSmith(CANARY, url=url)
+
+
+@pytest.mark.slow
+class TestTraceloop(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return Traceloop(CANARY, url=url)
+
+
+@pytest.mark.slow
+class TestSentry(Spans):
+    def make_sink(self, url: str) -> Sink:
+        return Sentry(f"{url.replace('://', f'://{CANARY}@')}/42")
+
+
+def _from_the_docs() -> dict[str, Any]:
+    page = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Pager" in block]
+    scope: dict[str, Any] = {}
+    exec(example, scope)
+    return scope
+
+
+@pytest.mark.slow
+class TestTheSinkInTheDocs(SinkConformance):
+    def make_sink(self, url: str) -> Sink:
+        sink: Sink = _from_the_docs()["make"](Settings(), {"PAGER_URL": f"{url}/events"})
+        return sink
