@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from callmeter import errors as exceptions
     from callmeter import ledger
+    from callmeter.caching import Cache, disable_cache, enable_cache, update_cache
     from callmeter.client.api import acompletion, completion
     from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
     from callmeter.client.endpoints.embedding import aembedding, embedding
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from callmeter.types import Cost, CostItem, Secret, Usage
 
 _HOME = {
+    "callmeter.caching": "Cache disable_cache enable_cache update_cache",
     "callmeter.client.api": "acompletion completion",
     "callmeter.client.batch": "batch_completion batch_completion_models batch_completion_models_all_responses",
     "callmeter.client.endpoints.embedding": "aembedding embedding",
@@ -170,6 +172,7 @@ __all__ = [
     "BadGatewayError",
     "BadRequestError",
     "BudgetExceededError",
+    "Cache",
     "CallmeterError",
     "Choice",
     "Choices",
@@ -241,7 +244,9 @@ __all__ = [
     "create_pretrained_tokenizer",
     "create_tokenizer",
     "decode",
+    "disable_cache",
     "embedding",
+    "enable_cache",
     "encode",
     "exceptions",
     "flush",
@@ -281,6 +286,7 @@ __all__ = [
     "text_completion",
     "token_counter",
     "transcription",
+    "update_cache",
     "validate_environment",
 ]
 
@@ -290,6 +296,7 @@ failure_callback: list = []  # type: ignore[type-arg]
 input_callback: list = []  # type: ignore[type-arg]
 service_callback: list = []  # type: ignore[type-arg]
 callbacks: list = []  # type: ignore[type-arg]
+cache: "Cache | None" = None
 drop_params = False
 enable_json_schema_validation = False
 additional_drop_params: list = []  # type: ignore[type-arg]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.caches"]
+
 # The same examples on every machine and every day: a busy machine must not decide what passes.
 settings.register_profile(
     "callmeter", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True

@@ -11,7 +11,7 @@ FLOORS = {
     "types": 0, "errors": 0, "settings": 0, "shapes": 0, "clock": 0, "faultpoints": 0, "context": 0, "wire": 0,
     "integrations": 0, "records": 0, "results": 0,
     "events": 1, "pricing": 1, "transport": 1,
-    "sinks": 2, "tap": 2,
+    "sinks": 2, "tap": 2, "caching": 2,
     "delivery": 3, "runtime": 3, "ledger": 3, "repricing": 3, "traffic": 3,
     "client": 4,
     "gateway": 5, "dashboards": 5,

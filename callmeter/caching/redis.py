@@ -1,0 +1,76 @@
+"""Answers in Redis, or in whatever speaks its protocol, for all processes that share it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from callmeter.clock import Clock
+from callmeter.errors import MissingExtraError
+from callmeter.transport.loops import PerLoop
+
+
+def place(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Where Redis is: what was given, else `REDIS_URL`, else `REDIS_HOST`, `REDIS_PORT` and `REDIS_PASSWORD`."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if "url" in named or "host" in named:
+        return named
+    if os.environ.get("REDIS_URL"):
+        return {"url": os.environ["REDIS_URL"], **named}
+    variables = {"host": "REDIS_HOST", "port": "REDIS_PORT", "username": "REDIS_USERNAME", "password": "REDIS_PASSWORD"}
+    return {name: os.environ[variable] for name, variable in variables.items() if os.environ.get(variable)} | named
+
+
+class RedisStore:
+    """Each answer is one key that Redis forgets by itself."""
+
+    waits = True
+
+    def __init__(self, where: Mapping[str, Any], clock: Clock, *, timeout_s: float) -> None:
+        try:
+            import redis
+            import redis.asyncio
+            import redis.asyncio.retry
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError:
+            raise MissingExtraError("a cache in Redis needs redis: pip install 'callmeter[redis]'") from None
+        self._clock = clock
+        options = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, **place(where)}
+        url = options.pop("url", None)
+
+        def client(kind: Any, retry: Any) -> Any:
+            # A connection that was closed while it was idle is worth a second one, and nothing is worth waiting for.
+            with_retry = {"retry": retry(NoBackoff(), 1), **options}
+            return kind(**with_retry) if url is None else kind.from_url(url, **with_retry)
+
+        self._redis = client(redis.Redis, Retry)
+        self._loops: PerLoop[Any] = PerLoop(
+            lambda: client(redis.asyncio.Redis, redis.asyncio.retry.Retry), lambda made: made.aclose()
+        )
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        found: bytes | None = self._redis.get(key)
+        return found
+
+    async def aget(self, key: str) -> bytes | None:
+        """See `Store`."""
+        client = await self._loops.get()
+        found: bytes | None = await client.get(key)
+        return found
+
+    def put(self, key: str, value: bytes, until_ns: int | None) -> None:
+        """See `Store`."""
+        left_ms = None if until_ns is None else (until_ns - self._clock.wall_ns()) // 1_000_000
+        if left_ms is None or left_ms > 0:
+            self._redis.set(key, value, px=left_ms)
+
+    def delete(self, key: str) -> None:
+        """See `Store`."""
+        self._redis.delete(key)
+
+    def clear(self, namespace: str) -> None:
+        """See `Store`."""
+        pattern = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in namespace.replace("\\", "\\\\"))
+        for key in self._redis.scan_iter(match=pattern + ":*", count=1000):
+            self._redis.delete(key)
