@@ -199,11 +199,16 @@ def _beyond_tries(usage: Usage) -> bool:
     )
 
 
+def _was_recalled(call: StoredCall) -> bool:
+    """Whether nothing was used and nothing charged, as where the response cache answered."""
+    return call.cost_status == "free" and call.usage == Usage()
+
+
 def _today(book: PriceBook, call: StoredCall) -> Cost | str:
     """The cost by today's table, or why the call keeps the one it has."""
     if call.own_rates or call.price_table == USER:
         return "charged at rates of your own"
-    if call.usage is None:
+    if call.usage is None or _was_recalled(call):
         return ""
     if call.cost_status == "unpriced" and call.host and call.host in call.cost_reason:
         return "sent to a host whose prices are not known"
@@ -330,7 +335,7 @@ def _adjustments(ledger: Ledger, page: Sequence[StoredCall]) -> Mapping[str, lis
 
 def _verify_call(call: StoredCall, later: Sequence[_Claim], archive: Archive, found: Verified) -> None:
     found.looked_at += 1
-    if call.usage is None:
+    if call.usage is None or _was_recalled(call):
         return
     first = _Claim(call.cost_original, call.cost_status_original, call.price_table_original)
     for claim in (first, *later):

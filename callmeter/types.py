@@ -123,7 +123,7 @@ class Cost(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reported: Decimal | None = None
     """What the provider itself said the call cost, USD, kept beside ours."""
     saved: Decimal | None = None
-    """What cache reads saved against the full input rate, USD."""
+    """What cache reads saved against the full input rate, or the response cache against the whole cost, USD."""
     table: str = ""
     """Hash of the price table that gave the rates."""
 

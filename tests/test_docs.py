@@ -27,6 +27,8 @@ def examples(page: Path) -> list[str]:
 def test_the_examples_of_a_page_run(page: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("success_callback", "failure_callback", "input_callback", "callbacks"):
         monkeypatch.setattr(callmeter, name, [])
+    monkeypatch.setattr(callmeter, "cache", None)
+    monkeypatch.chdir(home.parent)
     with FakeProvider() as server:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")

@@ -29,6 +29,7 @@ FACTS = (
     "finish_reason", "error_class", "http_status", "error_message", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "reasoning_tokens", "units", "usage_source",
     "latency_s", "time_to_first_chunk_s", "retry_wait_s", "price_table", "cost_reported", "cache_saved",
+    "cache_hit", "cache_key",
 )  # fmt: skip
 """What is said of a call. What is not set, and what there is none of, is left out."""
 

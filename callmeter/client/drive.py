@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from callmeter.client.effects import Effect, Flow, Open, Send, Sign, Sleep
+from callmeter.client.effects import Consult, Effect, Flow, Open, Send, Sign, Sleep
 
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ def _perform(effect: Effect, transport: Any, sleep: Callable[[float], None]) -> 
         return transport.open(effect.request)
     if isinstance(effect, Sleep):
         return sleep(effect.seconds)
+    if isinstance(effect, Consult):
+        return effect.ask()
     if isinstance(effect, Sign):
         return effect.signer.sign(effect.request)
     try:
@@ -58,6 +60,8 @@ async def _aperform(effect: Effect, transport: Any, sleep: Callable[[float], Awa
         return await transport.open(effect.request)
     if isinstance(effect, Sleep):
         return await sleep(effect.seconds)
+    if isinstance(effect, Consult):
+        return await effect.aask()
     if isinstance(effect, Sign):
         return await _asign(effect)
     try:

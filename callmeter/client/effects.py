@@ -1,6 +1,6 @@
 """What a flow may ask of the world, and who answers."""
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -39,7 +39,15 @@ class Sleep(Struct, frozen=True):
     seconds: float
 
 
-Effect = Sign | Send | Open | ReadRest | Sleep
+class Consult(Struct, frozen=True):
+    """Ask somebody who may take a while, as a shared state or the caller's own code; the answer is theirs."""
+
+    ask: Callable[[], Any]
+    aask: Callable[[], Awaitable[Any]]
+    """The same for event loops."""
+
+
+Effect = Sign | Send | Open | ReadRest | Sleep | Consult
 
 T = TypeVar("T")
 Flow = Generator[Effect, Any, T]

@@ -5,7 +5,7 @@ start is followed by exactly one end.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -19,15 +19,19 @@ from callmeter.errors import APIError, Timeout, as_openai
 from callmeter.shapes import Result
 from callmeter.wire import WireReply, WireRequest
 
+if TYPE_CHECKING:
+    from callmeter.client.remembering import Memory
+
 T = TypeVar("T")
 
 
 class Conduct:
     """The part of a call that attempts share: whose turn it is, how often it was tried, how much time is left."""
 
-    def __init__(self, plan: Plan, recorder: Recorder) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder, memory: "Memory | None" = None) -> None:
         self.plan = plan
         self.recorder = recorder
+        self.memory = memory
         self._rt = recorder.runtime
         call = plan.targets[0].call
         self._max_retries = plan.max_retries
@@ -80,17 +84,19 @@ class Conduct:
         return None if self.deadline_ns is None else (self.deadline_ns - self._rt.clock.mono_ns()) / 1e9
 
 
-def complete(plan: Plan, recorder: Recorder) -> Flow[Result]:
-    """A call that is not streamed, of any operation.
+def complete(plan: Plan, recorder: Recorder, memory: "Memory | None" = None) -> Flow[Result]:
+    """A call that is not streamed, of any operation; `memory` is its part in the response cache.
 
     Returns the answer, its end event published; raises what the last attempt raised.
     """
-    return _attempts(Conduct(plan, recorder), _answer)
+    attempts = _attempts(Conduct(plan, recorder, memory), _answer)
+    return attempts if memory is None else memory.answer(attempts)
 
 
-def stream(plan: Plan, recorder: Recorder) -> Flow[StreamCore]:
+def stream(plan: Plan, recorder: Recorder, memory: "Memory | None" = None) -> Flow[StreamCore]:
     """A streamed call up to the head of its answer. What follows is the stream's, which then owes the end event."""
-    return _attempts(Conduct(plan, recorder), _head)
+    attempts = _attempts(Conduct(plan, recorder, memory), _head)
+    return attempts if memory is None else memory.stream(attempts)
 
 
 def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]]) -> Flow[T]:
@@ -133,7 +139,8 @@ def _head(conduct: Conduct, target: Target) -> Flow[StreamCore]:
     if not 200 <= opened.status < 300:
         body = yield ReadRest(opened)
         raise codec.failure(opened.status, opened.headers, body, deployment)
-    return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns)
+    keep = None if conduct.memory is None else conduct.memory.keep
+    return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns, keep)
 
 
 def _exchange(conduct: Conduct, target: Target, request: WireRequest, effect: type[Send] | type[Open]) -> Flow[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from callmeter.events.model import CacheFacts
 from callmeter.types import Cost
 
 
@@ -19,6 +20,7 @@ class Known(NamedTuple):
     headers: Mapping[str, str]
     """The provider's."""
     latency_ms: float | None
+    cache: CacheFacts | None = None
 
     def hidden_params(self) -> dict[str, Any]:
         """The `_hidden_params` of existing code. The cost is a float or None there, exact under `cost`."""
@@ -33,7 +35,8 @@ class Known(NamedTuple):
             "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
             "cost": cost,
             "additional_headers": _additional(self.headers),
-            "cache_hit": None,
+            "cache_hit": None if self.cache is None else self.cache.hit,
+            "cache_key": None if self.cache is None else self.cache.key,
             "_response_ms": self.latency_ms,
         }
 

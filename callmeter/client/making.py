@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,9 @@ from callmeter.pricing.own import ARGUMENTS as PRICES
 from callmeter.runtime import Runtime, default_runtime
 from callmeter.tap import offline_key
 from callmeter.types import Call, Deployment, Timeouts
+
+if TYPE_CHECKING:
+    from callmeter.client.remembering import Memory
 
 Check = Callable[[Any], None]
 """Raises where an answer is not what was asked for."""
@@ -53,6 +56,8 @@ class Made(NamedTuple):
     streamed: bool
     check: Check | None = None
     """What the answer still has to pass once it is accounted for."""
+    memory: "Memory | None" = None
+    """The call's part in the response cache, if it takes one."""
 
 
 def make(
@@ -87,13 +92,22 @@ def make(
             raise _no_messages(extra)
         plan = _plan(rt, call, ours, mock)
         check = _check(rt, ours, params) if operation is CHAT and not streamed else None
+        memory = None if rt.front("cache") is None else _memory(rt, call_type, ours, recorder, plan.targets[0], mock)
     except APIError as error:
         recorder.failed(error)
         raise as_openai(error) from None
     except MissingExtraError as error:
         recorder.failed(error)
         raise
-    return Made(rt, plan, recorder, mock, streamed, check)
+    return Made(rt, plan, recorder, mock, streamed, check, memory)
+
+
+def _memory(
+    rt: Runtime, call_type: str, ours: Mapping[str, Any], recorder: Recorder, target: Target, mock: Mock | None
+) -> "Memory | None":
+    from callmeter.client.remembering import memory_of
+
+    return memory_of(rt.front("cache"), call_type, ours, recorder, target, mock)
 
 
 def _no_messages(extra: Mapping[str, Any]) -> BadRequestError:

@@ -18,6 +18,7 @@ from callmeter.errors import APIConnectionError, APIError
 from callmeter.events.model import (
     Attempt,
     AttemptFailed,
+    CacheFacts,
     CallFacts,
     CallFailed,
     CallStarted,
@@ -30,10 +31,11 @@ from callmeter.pricing.calibration import NOTHING_LEARNED, Learned
 from callmeter.pricing.totals import add_costs, add_usages
 from callmeter.results import EmbeddingResponse
 from callmeter.shapes import Completion, CompletionUsage, Result
-from callmeter.types import Call, Cost, Usage, UsageSource
+from callmeter.types import Call, Cost, Deployment, Usage, UsageSource
 from callmeter.wire import WireRequest
 
 if TYPE_CHECKING:
+    from callmeter.caching.entry import Found
     from callmeter.runtime import Runtime
 
 MESSAGE_LIMIT = 2_000
@@ -77,6 +79,9 @@ class Recorder:
         self._wait_s = self._waited_s = 0.0
         self._target: Target | None = None
         self._reason = "first"
+        self.cache: CacheFacts | None = None
+        """The call's part in the response cache, if it takes one."""
+        self._found: Found | None = None
 
     # -- on the way
 
@@ -117,6 +122,19 @@ class Recorder:
         )
         self.runtime.publish(event, 0)
 
+    def recalled(self, found: "Found") -> Target:
+        """The response cache has the answer: the call begins, and nobody is asked. Returns who once gave it."""
+        entry = found.entry
+        assert self.cache is not None
+        self.cache = CacheFacts(
+            key=self.cache.key, hit=True, stored_at_ns=entry.stored_at_ns, saved_estimated=entry.estimated
+        )
+        self._found = found
+        where = Deployment(provider=entry.provider, model=entry.model, codec="", api_base="")
+        self._target = Target(self.call, where)
+        self._begin()
+        return self._target
+
     # -- the ends
 
     def succeeded(self, answer: Result, meter: Meter, answer_bytes: int) -> None:
@@ -154,6 +172,8 @@ class Recorder:
 
     def usage_shown(self) -> CompletionUsage | None:
         """The usage of the ended call in OpenAI's shape, with its cost."""
+        if self._found is not None:
+            return _at_no_cost(self._found.answer.usage)
         if self.end is None or self.end.usage is None:
             return None
         usage = completion_usage(self.end.usage, anthropic_keys=self.end.call.provider == "anthropic")
@@ -163,7 +183,7 @@ class Recorder:
 
     def sign(self, answer: Result, headers: Mapping[str, str]) -> None:
         """Attach to an answer what is known about it beyond OpenAI's format, and usage that we had to count."""
-        if answer.usage is None and isinstance(answer, SHOWING_TOKENS):
+        if (answer.usage is None or self._found is not None) and isinstance(answer, SHOWING_TOKENS):
             answer.usage = self.usage_shown()
         end = self.end
         latency_ms = None if end is None else end.latency_s * 1e3
@@ -188,6 +208,7 @@ class Recorder:
             cost=end.cost if end is not None else None,
             headers=headers,
             latency_ms=latency_ms,
+            cache=self.cache,
         )
 
     # -- how
@@ -207,6 +228,8 @@ class Recorder:
     def _metered(self, seen: Delivered, *, whole: bool) -> "Metered":
         """The provider's count of a whole answer; else ours, which never exceeds what was delivered and sent."""
         meter = seen.meter
+        if self._found is not None:
+            return Usage(), "none", Cost(total=Decimal(0), status="free", saved=self._found.entry.cost)
         if meter.problem:
             return None, "none", Cost(status="invalid_usage", reason=meter.problem, reported=meter.reported)
         if whole and meter.usage is not None:
@@ -264,18 +287,18 @@ class Recorder:
             return
         if not self._began:
             self._begin()
-        attempts = (*self._attempts, self._attempt(usage, source, cost, error))
+        attempts = () if self._found is not None else (*self._attempts, self._attempt(usage, source, cost, error))
         rt, answer, meter = self.runtime, seen.answer, seen.meter
         whole_ns = rt.clock.mono_ns() - self._start_ns
         self.end = kind(
             id=rt.ids(),
             at_ns=rt.clock.wall_ns(),
             call=self._facts_at_end(),
-            usage=usage if len(attempts) == 1 else add_usages(attempts, usage),
+            usage=usage if len(attempts) < 2 else add_usages(attempts, usage),
             usage_source=source,
             usage_problem=meter.problem,
             raw_usage=meter.raw,
-            cost=cost if len(attempts) == 1 else add_costs(attempts, cost),
+            cost=cost if len(attempts) < 2 else add_costs(attempts, cost),
             attempts=attempts,
             finish_reason=finish or _finish_reason(answer),
             response_id=answer.id or "" if answer is not None else "",
@@ -288,6 +311,7 @@ class Recorder:
             answer_bytes=answer_bytes,
             error=None if error is None else error_facts(error),
             content=self._content(answer, error),
+            cache=self.cache,
         )
         rt.publish(self.end, len(self._body) + answer_bytes)
 
@@ -370,6 +394,13 @@ def error_facts(error: BaseException) -> ErrorFacts:
         request_id=error.request_id or "",
         retryable=retryable(error),
     )
+
+
+def _at_no_cost(usage: CompletionUsage | None) -> CompletionUsage | None:
+    """The usage of a stored answer, which nobody pays for again."""
+    if usage is not None:
+        usage.cost = None if usage.cost is None else 0.0
+    return usage
 
 
 def _billable(error: BaseException | None, usage: Usage | None, source: UsageSource) -> bool | None:

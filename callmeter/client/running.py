@@ -13,10 +13,9 @@ def run(made: Made) -> Any:
     """The call's answer, or its stream."""
     transport = made.runtime.transport if made.mock is None else MockTransport(made.mock)
     if made.streamed:
-        return Stream(drive(flow.stream(made.plan, made.recorder), transport, made.runtime.sleep))
-    answer = drive(flow.complete(made.plan, made.recorder), transport, made.runtime.sleep)
-    if made.check is not None:
-        made.check(answer)
+        return Stream(drive(flow.stream(made.plan, made.recorder, made.memory), transport, made.runtime.sleep))
+    answer = drive(flow.complete(made.plan, made.recorder, made.memory), transport, made.runtime.sleep)
+    _finish(made, answer)
     return answer
 
 
@@ -24,8 +23,16 @@ async def arun(made: Made) -> Any:
     """The same with awaiting."""
     transport = made.runtime.async_transport if made.mock is None else AsyncMockTransport(made.mock)
     if made.streamed:
-        return AsyncStream(await adrive(flow.stream(made.plan, made.recorder), transport, made.runtime.asleep))
-    answer = await adrive(flow.complete(made.plan, made.recorder), transport, made.runtime.asleep)
+        opening = flow.stream(made.plan, made.recorder, made.memory)
+        return AsyncStream(await adrive(opening, transport, made.runtime.asleep))
+    answer = await adrive(flow.complete(made.plan, made.recorder, made.memory), transport, made.runtime.asleep)
+    _finish(made, answer)
+    return answer
+
+
+def _finish(made: Made, answer: Any) -> None:
+    """What follows once the answer is accounted for; one that is not what was asked for is not remembered."""
     if made.check is not None:
         made.check(answer)
-    return answer
+    if made.memory is not None:
+        made.memory.keep(answer)

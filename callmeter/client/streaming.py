@@ -5,10 +5,10 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from callmeter.client.codecs.base import Codec, Frame
+from callmeter.client.codecs.base import Frame, StreamCodec
 from callmeter.client.fold import Fold
 from callmeter.client.framing import NDJSON, SSE
 from callmeter.client.plan import Target
@@ -21,7 +21,13 @@ class StreamCore:
     """Folds one answer's bytes into chunks for the reader and one completion for the account."""
 
     def __init__(
-        self, opened: Any, codec: Codec, target: Target, recorder: Recorder, deadline_ns: int | None = None
+        self,
+        opened: Any,
+        codec: StreamCodec,
+        target: Target,
+        recorder: Recorder,
+        deadline_ns: int | None = None,
+        keep: Callable[[Completion], None] | None = None,
     ) -> None:
         self.opened = opened
         self.target = target
@@ -33,6 +39,8 @@ class StreamCore:
         self._shows_usage = target.call.include_usage
         self._mono_ns = recorder.runtime.clock.mono_ns
         self._deadline_ns = deadline_ns
+        self._keep = keep
+        """Handed the answer once it was read to its end."""
         self._first_chunk_ns: int | None = None
         self._chunk: Chunk | None = None
 
@@ -97,10 +105,13 @@ class StreamCore:
         if self.ended:
             return
         self.ended = True
+        seen = self._delivered()
         if cancelled:
-            self.recorder.stream_cancelled(self._delivered())
-        else:
-            self.recorder.stream_completed(self._delivered())
+            self.recorder.stream_cancelled(seen)
+            return
+        self.recorder.stream_completed(seen)
+        if self._keep is not None and isinstance(seen.answer, Completion):
+            self._keep(seen.answer)
 
     def _delivered(self) -> Delivered:
         answer = self._fold.completion()

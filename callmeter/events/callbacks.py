@@ -154,6 +154,7 @@ def end_kwargs(event: CallEnded, redact: bool = False, excluded: Sequence[str] =
         "first_api_call_start_time": start,
         "completion_start_time": end if first is None else datetime.fromtimestamp(call.at_ns / 1e9 + first),  # noqa: DTZ006
         "log_event_type": "failed_api_call" if failed else "successful_api_call",
+        "cache_hit": event.cache_hit,
         "original_response": None,
         "response_cost": as_float(event.cost.total),
         "cost": event.cost,

@@ -117,6 +117,16 @@ class AttemptFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="a
     retry_in_s: float | None = None
 
 
+class CacheFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call's part in the response cache."""
+
+    key: str
+    hit: bool = False
+    """Whether the answer was found there: then no provider was asked, and `cost.saved` is what the answer cost once."""
+    stored_at_ns: Annotated[int, Meta(description="wall clock when the answer was stored, ns; 0 if not a hit")] = 0
+    saved_estimated: Annotated[bool, Meta(description="whether what was saved rests on counts of ours")] = False
+
+
 class CallEnded(Event, frozen=True, kw_only=True, omit_defaults=True):
     """What the three ends share. Not published itself."""
 
@@ -139,6 +149,13 @@ class CallEnded(Event, frozen=True, kw_only=True, omit_defaults=True):
     answer_bytes: int = 0
     prompt_hash: Annotated[str, Meta(description="keyed 64-bit BLAKE2 of the request body, hex; by the writer")] = ""
     error: ErrorFacts | None = None
+    cache: CacheFacts | None = None
+    """The call's part in the response cache; None where it took none."""
+
+    @property
+    def cache_hit(self) -> bool | None:
+        """Whether the response cache answered; None where the call took no part in one."""
+        return None if self.cache is None else self.cache.hit
 
 
 class CallSucceeded(CallEnded, frozen=True, kw_only=True, omit_defaults=True, tag="call.succeeded"):

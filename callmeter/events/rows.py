@@ -155,7 +155,12 @@ CALLS = Table(
         _part("cost_cache_read", "USD of `cost_original` for cache reads.", "item.line = 'cache_read'"),
         _part("cost_cache_write", "USD of `cost_original` for cache writes of both kinds.", _WRITES),
         _part("cost_other", "USD of `cost_original` for every other line.", f"NOT ({_PLAIN} OR {_WRITES})"),
-        Column("cache_saved", MONEY, "USD that cache reads saved against the full rate.", _money("cost.saved")),
+        Column(
+            "cache_saved",
+            MONEY,
+            "USD saved: by cache reads against the full rate; by a `cache_hit`, its whole cost.",
+            _money("cost.saved"),
+        ),
         Column("cost_reported", MONEY, "USD the provider itself said the call cost.", _money("cost.reported")),
         Column(
             "price_table",
@@ -190,6 +195,13 @@ CALLS = Table(
         Column("cost_reason_original", "VARCHAR", "`cost_reason` when the call was made.", "", "cost_reason"),
         Column("price_table_original", "VARCHAR", "`price_table` when the call was made.", "", "price_table"),
         _fact("base_model"),
+        Column(
+            "cache_hit",
+            "BOOLEAN",
+            "Whether the response cache answered; NULL where the call took no part in one.",
+            "CASE WHEN cache IS NOT NULL THEN coalesce(cache.hit, false) END",
+        ),
+        Column("cache_key", "VARCHAR", "The call's key in the response cache.", "cache.key"),
     ),
 )
 

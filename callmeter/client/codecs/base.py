@@ -100,15 +100,19 @@ class OperationCodec(Protocol):
         ...
 
 
-class Codec(OperationCodec, Protocol):
-    """A wire format of chat, in both directions, whole and streamed."""
+class StreamCodec(Protocol):
+    """How the bytes of a stream are read."""
 
     framing: Literal["sse", "ndjson"]
 
-    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
-        """A whole answer."""
-        ...
-
     def decoder(self, call: Call, deployment: Deployment) -> StreamDecoder:
         """A fresh decoder for one stream."""
+        ...
+
+
+class Codec(OperationCodec, StreamCodec, Protocol):
+    """A wire format of chat, in both directions, whole and streamed."""
+
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
+        """A whole answer."""
         ...

@@ -8,6 +8,7 @@ import pytest
 
 import callmeter
 from callmeter import ledger
+from callmeter.caching import Cache
 from callmeter.client.operations import OPERATIONS
 from callmeter.client.providers import BY_NAME, CHATTED
 from callmeter.events.model import AttemptFailed, CallFailed, CallStarted, CallSucceeded
@@ -73,6 +74,20 @@ def test_a_mock_needs_no_provider(ask: Any, asked: Any, events: list[Any]) -> No
     assert isinstance(events[-1], CallSucceeded)
     with pytest.raises(callmeter.RateLimitError):
         ask(mock_response=callmeter.RateLimitError("no"), num_retries=0)
+
+
+def test_an_answer_is_cached_and_found_by_the_blocking_and_the_awaited_function(
+    ask: Any, asked: Any, provider: FakeProvider, events: list[Any], switched_on: Any
+) -> None:
+    switched_on(Cache(supported_call_types=(asked.name, f"a{asked.name}")))
+    mock = {"mock_response": asked.mock} if asked.provider != "openai" else {}
+    first, again = ask(**mock), asked(**mock)
+    assert (type(again), again) == (type(first), first)
+    miss, hit = (event for event in events if isinstance(event, CallSucceeded))
+    assert (miss.cache_hit, hit.cache_hit) == (False, True)
+    assert (hit.cost.total, hit.cost.status, hit.cost.saved) == (0, "free", miss.cost.total)
+    assert again._hidden_params["cache_key"] == first._hidden_params["cache_key"]
+    assert len(provider.requests) <= 1
 
 
 def test_callbacks_are_told_the_call_the_prompt_and_the_answer(ask: Any, asked: Any, provider: FakeProvider) -> None:
