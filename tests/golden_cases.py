@@ -29,7 +29,7 @@ import msgspec
 
 from callmeter.client.codecs.base import Codec, Frame, Meter, OperationCodec
 from callmeter.client.fold import Fold
-from callmeter.client.framing import NDJSON, SSE
+from callmeter.client.streaming import FRAMINGS
 from callmeter.client.uploads import Upload
 from callmeter.errors import APIError
 from callmeter.shapes import Chunk, Completion, Result
@@ -134,7 +134,7 @@ def split(body: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
 
 def frames(codec: Codec, body: bytes, cuts: Iterable[int] = ()) -> Iterator[Frame]:
     """The body's frames, as the network's cuts let them arrive."""
-    framing = SSE() if codec.framing == "sse" else NDJSON()
+    framing = FRAMINGS[codec.framing]()
     for piece in split(body, cuts):
         yield from framing.feed(piece)
     yield from framing.close()

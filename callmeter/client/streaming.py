@@ -5,16 +5,32 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from callmeter.client.codecs.base import Frame, StreamCodec
+from callmeter.client.codecs.base import Frame, Framing, StreamCodec
+from callmeter.client.eventstream import EventStream
 from callmeter.client.fold import Fold
 from callmeter.client.framing import NDJSON, SSE
 from callmeter.client.plan import Target
 from callmeter.client.recorder import Delivered, Recorder
 from callmeter.errors import APIError, Timeout, as_openai
 from callmeter.shapes import Chunk, Completion, StreamChoice
+
+
+class Cutter(Protocol):
+    """Cuts a body's bytes into frames, however they arrive."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that these bytes complete. Raises `APIError` for bytes that are none."""
+        ...
+
+    def close(self) -> list[Frame]:
+        """The body is over: the frame that was not ended, if there is one."""
+        ...
+
+
+FRAMINGS: Mapping[Framing, Callable[[], Cutter]] = {"sse": SSE, "ndjson": NDJSON, "eventstream": EventStream}
 
 
 class StreamCore:
@@ -33,7 +49,7 @@ class StreamCore:
         self.target = target
         self.recorder = recorder
         self.ended = False
-        self._framing = SSE() if codec.framing == "sse" else NDJSON()
+        self._framing = FRAMINGS[codec.framing]()
         self._decoder = codec.decoder(target.call, target.deployment)
         self._fold = Fold()
         self._shows_usage = target.call.include_usage

@@ -4,14 +4,13 @@ Source: https://docs.anthropic.com/en/api/messages
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
 from callmeter.client.codecs import anthropic_request
 from callmeter.client.codecs.anthropic_answer import WireMessage, completion
 from callmeter.client.codecs.anthropic_stream import AnthropicDecoder
-from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.base import Answer, Framing
 from callmeter.client.codecs.schemas import wanted
 from callmeter.client.codecs.unreadable import UNREADABLE, not_the_shape
 from callmeter.client.failures import failure, failure_from_payload
@@ -27,7 +26,7 @@ class Anthropic:
     `adaptive_thinking` (bool), which tell what the model takes where its name does not.
     """
 
-    framing: Literal["sse", "ndjson"] = "sse"
+    framing: Framing = "sse"
     supported = anthropic_request.TRANSLATED
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:

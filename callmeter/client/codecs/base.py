@@ -11,12 +11,17 @@ from callmeter.shapes import Chunk, Completion, Result
 from callmeter.types import Call, Deployment, Usage
 from callmeter.wire import WireReply, WireRequest
 
+Framing = Literal["sse", "ndjson", "eventstream"]
+"""How a stream's bytes are cut into messages; `streaming.FRAMINGS` has what does it."""
+
 
 class Frame(NamedTuple):
-    """One message of a stream, as framing cut it out of the bytes: an SSE event or a line of NDJSON."""
+    """One message of a stream, as framing cut it out of the bytes: an SSE event, a line of NDJSON, an AWS event."""
 
     data: bytes
     event: str = ""
+    failed: bool = False
+    """Whether the framing itself marks it as an error, of the kind that `event` names."""
 
 
 class Meter(Struct, frozen=True, kw_only=True):
@@ -103,7 +108,7 @@ class OperationCodec(Protocol):
 class StreamCodec(Protocol):
     """How the bytes of a stream are read."""
 
-    framing: Literal["sse", "ndjson"]
+    framing: Framing
 
     def decoder(self, call: Call, deployment: Deployment) -> StreamDecoder:
         """A fresh decoder for one stream."""

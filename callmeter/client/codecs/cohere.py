@@ -4,9 +4,9 @@ Source: https://docs.cohere.com/reference/chat
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.base import Answer, Framing
 from callmeter.client.codecs.cohere_answer import answer
 from callmeter.client.codecs.cohere_messages import messages
 from callmeter.client.codecs.cohere_stream import CohereDecoder
@@ -68,7 +68,7 @@ class Cohere(CohereEndpoint):
     """`POST {api_base}/v2/chat`."""
 
     path = "chat"
-    framing: Literal["sse", "ndjson"] = "sse"
+    framing: Framing = "sse"
     supported = TRANSLATED
 
     def body(self, call: Call, deployment: Deployment) -> JSON:

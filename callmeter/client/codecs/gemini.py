@@ -5,12 +5,11 @@ Source: https://ai.google.dev/api/generate-content
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
 from callmeter.client.codecs import gemini_request
-from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.base import Answer, Framing
 from callmeter.client.codecs.gemini_answer import WireAnswer
 from callmeter.client.codecs.gemini_errors import error_within, google_failure
 from callmeter.client.codecs.gemini_stream import GeminiDecoder, read
@@ -30,7 +29,7 @@ class Gemini:
     which tells whether the model takes a level or a budget where its name does not.
     """
 
-    framing: Literal["sse", "ndjson"] = "sse"
+    framing: Framing = "sse"
     supported = gemini_request.TRANSLATED
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:

@@ -4,10 +4,10 @@ Source: https://docs.ollama.com/api
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from callmeter.client.codecs.base import Answer
+from callmeter.client.codecs.base import Answer, Framing
 from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, data_url, encode_body, parts, plain_messages, refuse, tool_calls
 from callmeter.client.codecs.ollama_answer import OllamaDecoder, answer
@@ -50,7 +50,7 @@ THINK = {"none": False, "minimal": "low", "xhigh": "high", "default": None}
 class Ollama:
     """The wire of `/api/chat`, local or at ollama.com."""
 
-    framing: Literal["sse", "ndjson"] = "ndjson"
+    framing: Framing = "ndjson"
     supported = TRANSLATED
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:

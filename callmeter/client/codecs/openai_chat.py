@@ -22,10 +22,10 @@ Source: https://platform.openai.com/docs/api-reference/chat
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from callmeter.client.codecs import openai_answer
-from callmeter.client.codecs.base import Answer, StreamDecoder
+from callmeter.client.codecs.base import Answer, Framing, StreamDecoder
 from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
@@ -57,7 +57,7 @@ REFUSED_IN_MESSAGES = frozenset(
 class OpenAIChat:
     """`POST {api_base}/chat/completions`."""
 
-    framing: Literal["sse", "ndjson"] = "sse"
+    framing: Framing = "sse"
     supported: frozenset[str] = OPENAI_CHAT_PARAMS - {"thinking"}
 
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
