@@ -16,7 +16,10 @@ from callmeter.types import Deployment, Timeouts
 from callmeter.wire import WireRequest
 
 FETCHED: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "aws": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_PROFILE",), ("AWS_PROFILE_NAME",)),
+    "aws": (
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+        *((name,) for name in ("AWS_PROFILE", "AWS_PROFILE_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_NAME")),
+    ),
     "azure": (("AZURE_AD_TOKEN",), ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")),
 }
 """Sets of variables that take a key's place, for providers whose credentials are fetched or computed. Google's are not
