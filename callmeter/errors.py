@@ -126,7 +126,8 @@ class APIError(OpenAIError):
     @property
     def request_id(self) -> str | None:
         """The provider's id for the request, where it sent one."""
-        return self.headers.get("x-request-id") or self.headers.get("request-id")
+        names = ("x-request-id", "request-id", "x-amzn-requestid")
+        return next((self.headers[name] for name in names if self.headers.get(name)), None)
 
     def __str__(self) -> str:
         return self.message

@@ -7,7 +7,8 @@ A case is a folder `tests/golden/<codec>/<case>/`:
                       and `reply_headers`
     request.json      the body the codec must send (compared as JSON)
     response.json     the answer's bytes, for a plain call; or
-    stream.txt        the body's bytes, for a streamed one
+    stream.txt        the body's bytes, for a streamed one; or
+    stream.events     an AWS event stream as text (see `event_stream`), for these are no text
     chunks.json       the chunks a stream must decode to, as `model_dump(exclude_none=True)`
     completion.json   the whole answer, plain or folded from the chunks, as `model_dump()`
     usage.json        the meter without its raw part: `usage`, `problem`, `service_tier`, `reported`
@@ -33,6 +34,7 @@ from callmeter.client.streaming import FRAMINGS
 from callmeter.client.uploads import Upload
 from callmeter.errors import APIError
 from callmeter.shapes import Chunk, Completion, Result
+from callmeter.testing.eventstream import event, exception, message
 from callmeter.testing.forms import as_json
 from callmeter.types import Call, Deployment, Secret
 from callmeter.wire import WireReply
@@ -92,7 +94,7 @@ def load_cases(codec_name: str, *, stream: bool | None = None) -> list[Case]:
 def load(path: Path) -> Case:
     """The case in a folder."""
     asked = json.loads((path / "call.json").read_bytes())
-    streamed = (path / "stream.txt").exists()
+    streamed = any((path / f"stream.{kind}").exists() for kind in ("txt", "events"))
     call = Call(
         id=CALL_ID,
         operation=asked.get("operation", "chat"),
@@ -113,17 +115,39 @@ def load(path: Path) -> Case:
         quirks=asked.get("quirks", {}),
         variables=asked.get("variables", {}),
     )
-    body = path / ("stream.txt" if streamed else "response.json")
+    body = next((file for name in BODIES if (file := path / name).exists()), None)
+    content = b"" if body is None else body.read_bytes()
+    if body is not None and body.suffix == ".events":
+        content = event_stream(content.decode())
     expected = {name: _json(path / f"{name}.json") for name in ("request", "chunks", "completion", "usage", "error")}
     return Case(
         path.name,
         path,
         call,
         deployment,
-        body=body.read_bytes() if body.exists() else b"",
+        body=content,
         reply_headers=asked.get("reply_headers", {}),
         **expected,
     )
+
+
+BODIES = ("stream.txt", "stream.events", "response.json")
+
+
+def event_stream(text: str) -> bytes:
+    """The bytes of an AWS event stream out of one line a message: the event's name and its payload.
+
+    A payload that is a JSON string stands for the bytes in it. A name after `!` is an exception's; after `!!` it is an
+    error's, and what follows is its message.
+    """
+    return b"".join(_event(*line.split(" ", 1)) for line in text.splitlines())
+
+
+def _event(name: str, payload: str) -> bytes:
+    if name.startswith("!!"):
+        return message({":message-type": "error", ":error-code": name[2:], ":error-message": payload})
+    data = json.loads(payload).encode() if payload.startswith('"') else payload.encode()
+    return exception(name[1:], data) if name.startswith("!") else event(name, data)
 
 
 def split(body: bytes, cuts: Iterable[int]) -> Iterator[bytes]:

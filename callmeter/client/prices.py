@@ -1,6 +1,5 @@
 """Whose prices hold for an attempt: the caller's own, its `base_model`'s, or those of the host it was sent to."""
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from callmeter.client.providers import BY_NAME, Provider
+from callmeter.client.resolve import own_hosts
 from callmeter.errors import BadRequestError, ConfigError
 from callmeter.pricing import PriceBook
 from callmeter.pricing.own import ARGUMENTS, CALL_SECOND, given_prices, own_price
@@ -107,16 +107,13 @@ def _address(provider: str, api_base: str) -> _Address:
     host = (parts.hostname or "").casefold()
     row = BY_NAME.get(provider)
     own = (urlsplit(row.base_url).hostname or "") if row is not None else ""
-    if not host or (own and re.fullmatch(_VARIABLE.sub(".+", re.escape(own)), host)):
+    if not host or (row is not None and any(theirs.fullmatch(host) for theirs in own_hosts(provider))):
         return _Address("theirs", host, parts.port)
     # A row without an address, or of servers that people run themselves, goes wherever its caller says.
     runs_here = not own or _is_loopback(own)
     assumed = not own or _is_loopback(host) or host.endswith(DOUBLE) or (runs_here and _is_private(host))
     return _Address("assumed" if assumed else "foreign", host, parts.port)
 
-
-_VARIABLE = re.compile(r"\\\{\w+\\\}")
-"""`{region}` in an address, escaped for a pattern."""
 
 DOUBLE = ".test"
 """End of names that are for test doubles and nobody's on the Internet. Source: RFC 6761."""

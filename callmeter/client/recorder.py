@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT = 2_000
 """Characters of an error's message that an event keeps."""
 
+ANTHROPIC_KEYS = frozenset({"anthropic", "bedrock"})
+"""Providers whose usage also has the names that Anthropic's users read."""
+
 
 class Delivered(Struct, frozen=True, kw_only=True):
     """What came of an answer that may not be whole."""
@@ -176,7 +179,7 @@ class Recorder:
             return _at_no_cost(self._found.answer.usage)
         if self.end is None or self.end.usage is None:
             return None
-        usage = completion_usage(self.end.usage, anthropic_keys=self.end.call.provider == "anthropic")
+        usage = completion_usage(self.end.usage, anthropic_keys=self.end.call.provider in ANTHROPIC_KEYS)
         total = self.end.cost.total
         usage.cost = None if total is None else float(total)
         return usage

@@ -1,6 +1,7 @@
 """From the caller's model name to a deployment: which provider, which address, whose key."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
@@ -121,12 +122,14 @@ def _deployment(
     row = BY_NAME[provider]
     if operation not in CHATTED and operation not in row.serves:
         raise _not_served(row, operation, model)
-    codec, model = row.wire_of(model, operation)
+    codec, model, named, priced_as = row.wire_of(model, operation)
     load(codec)  # a wire that is not spoken yet is said to be that, whatever else is missing
     environ = {name: value for name, value in zip(row.environment, known, strict=True) if value}
     given = dict(zip(row.keywords, said, strict=True))
-    variables = _variables(row, given, environ) if row.variables else {}
-    base = api_base or _first(environ, row.base_env) or _own_address(row, variables, model)
+    address = api_base or _first(given, row.base_keywords) or _first(environ, row.base_env)
+    told = {**named, **variables_in(row, address)} if address else named
+    variables = _variables(row, given, told, environ) if row.variables else {}
+    base = address or _own_address(row, variables, model)
     if row.codec == "ollama":
         from callmeter.client.codecs.ollama import normalise_host
 
@@ -154,7 +157,7 @@ def _deployment(
         headers=_headers(row, environ),
         id=deployment_id,
         region=region or variables.get("region") or variables.get("location") or "",
-        base_model=base_model,
+        base_model=base_model or priced_as,
         quirks=row.quirks,
         variables={name: value for name, value in variables.items() if not row.variables[name].secret},
         # An explicit key is a ready token or a bearer key: it takes the place of the cloud's credentials.
@@ -176,8 +179,11 @@ _remembered = lru_cache(1024)(_deployment)
 """Most calls go where others went before, and nothing of a deployment ever changes."""
 
 
-def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """What is known of a row's variables: arguments, then the environment, then the row's own default.
+def _variables(
+    row: Provider, given: Mapping[str, Any], told: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """What is known of a row's variables: arguments, what the address or the model's name tells, the environment, the
+    cloud's own configuration, the row's own default.
 
     All are strings but the functions that hand out tokens, which are secret.
     """
@@ -186,9 +192,37 @@ def _variables(row: Provider, given: Mapping[str, Any], environ: Mapping[str, st
         said = next((given[keyword] for keyword in variable.keywords if given.get(keyword) is not None), None)
         if callable(said):
             found[name] = said
-        elif value := _text(said) if said is not None else _first(environ, variable.env) or variable.default:
+        elif value := _text(said) if said is not None else told.get(name) or _first(environ, variable.env):
+            found[name] = value
+    for name, variable in row.variables.items():
+        if name not in found and (
+            value := (variable.elsewhere(found) if variable.elsewhere is not None else "") or variable.default
+        ):
             found[name] = value
     return found
+
+
+def variables_in(row: Provider, address: str) -> dict[str, str]:
+    """The variables that an address of the provider's own has in its host; none in any other."""
+    if not row.variables:
+        return {}
+    host = urlsplit(address).hostname or ""
+    found = next((told for own in own_hosts(row.name) if (told := own.fullmatch(host)) is not None), None)
+    return {} if found is None else {name: value for name, value in found.groupdict().items() if name in row.variables}
+
+
+@lru_cache(1024)
+def own_hosts(provider: str) -> tuple[re.Pattern[str], ...]:
+    """What a provider's own hosts look like, its variables as groups."""
+    row = BY_NAME[provider]
+    own, *places = (urlsplit(url).hostname or "" for url in (row.base_url, *row.places.values()))
+    # Those of single places last: they tell nothing but themselves.
+    hosts = (own, *row.hosts, *places)
+    return tuple(re.compile(_VARIABLE.sub(r"(?P<\1>.+)", re.escape(host))) for host in hosts if host)
+
+
+_VARIABLE = re.compile(r"\\\{(\w+)\\\}")
+"""`{region}` in a host, escaped for a pattern."""
 
 
 def _text(said: Any) -> str:
@@ -210,7 +244,8 @@ def _own_address(row: Provider, variables: Mapping[str, Any], model: str) -> str
             llm_provider=row.name,
             model=model,
         )
-    address = row.places.get(variables.get("location", ""), row.base_url) if row.places else row.base_url
+    place = variables.get("location") or variables.get("region") or ""
+    address = row.places.get(place, row.base_url) if row.places else row.base_url
     try:
         return address.format_map({"model": model, **variables}) if "{" in address else address
     except KeyError as error:
@@ -231,7 +266,7 @@ def _headers(row: Provider, environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in filled.items() if value}
 
 
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+def _first(environ: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return next((environ[name] for name in names if environ.get(name)), None)
 
 
@@ -276,4 +311,5 @@ def get_supported_openai_params(
     if operation not in OPERATIONS or operation not in CHATTED.union(row.serves):
         return None
     asked = OPERATIONS[operation]
-    return sorted(load(row.wire_of(name, operation)[0]).supported.intersection(asked.params).difference(asked.prompt))
+    codec = load(row.wire_of(name, operation).codec)
+    return sorted(codec.supported.intersection(asked.params).difference(asked.prompt))

@@ -1,4 +1,4 @@
-"""A provider that listens on a loopback port: OpenAI chat, Anthropic Messages, Gemini and Ollama, streamed and not.
+"""A provider that listens on a loopback port and speaks the wires of `wires`, streamed and not.
 
     with FakeProvider() as provider:
         callmeter.completion("openai/gpt-4o", messages, api_base=provider.openai_base, api_key="sk-fake")

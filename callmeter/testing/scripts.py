@@ -93,6 +93,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     content_type: str = "application/json"
     pieces: tuple[bytes, ...] = ()
     """The body. One piece is sent with its length; several are sent as chunks of a stream."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers that belong to the answer, beside its type and length."""
     lead: int = 0
     """Pieces before the first one that carries content."""
     stream: bool = False

@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
             bytes_written=sum(map(len, answer.pieces)),
             complete=True,
         )
-        head = _head(answer, script.headers)
+        head = _head(answer, (*answer.headers, *script.headers))
         if script.immediate:
             # Counted first: whoever has read the answer may ask for the count at once.
             self._host.answered(whole)
@@ -189,8 +189,8 @@ def _part(whole: Served, pieces: int, size: int) -> Served:
 def _head_of(status: int, content_type: str, length: int | None, headers: tuple[tuple[str, str], ...]) -> bytes:
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}", f"content-type: {content_type}"]
     lines.append("transfer-encoding: chunked" if length is None else f"content-length: {length}")
-    # OpenAI calls its request id `x-request-id`, Anthropic `request-id`.
-    lines += [f"{name}: req_{NUMBER}" for name in ("x-request-id", "request-id")]
+    # OpenAI calls its request id `x-request-id`, Anthropic `request-id`, Amazon `x-amzn-requestid`.
+    lines += [f"{name}: req_{NUMBER}" for name in ("x-request-id", "request-id", "x-amzn-requestid")]
     lines += [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

@@ -1,7 +1,7 @@
-"""Providers' answers, made from a request by pure functions: OpenAI chat, Anthropic Messages, Gemini, Ollama chat.
+"""Providers' answers, made from a request by pure functions: OpenAI, Anthropic, Gemini, Cohere, Ollama, Amazon.
 
 Shapes as documented: https://platform.openai.com/docs/api-reference/chat, https://docs.anthropic.com/en/api/messages,
-https://github.com/ollama/ollama/blob/main/docs/api.md; Gemini's are in `wires_gemini`.
+https://github.com/ollama/ollama/blob/main/docs/api.md; the others' are in modules of their own.
 """
 
 from functools import lru_cache
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from callmeter.testing import forms
+from callmeter.testing import wires_aws as aws
 from callmeter.testing import wires_azure as azure
 from callmeter.testing import wires_cohere as cohere
 from callmeter.testing import wires_gemini as gemini
@@ -85,7 +86,7 @@ def wire_of(path: str) -> str:
     for tail, wire in _TAILS:
         if where.endswith(tail):
             return wire
-    return gemini.wire_of_method(path)
+    return gemini.wire_of_method(path) or aws.wire_of_operation(where)
 
 
 def answer_to(heard: Heard) -> tuple[Answer, Wish]:
@@ -96,7 +97,7 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
     try:
         kind = heard.headers.get("content-type", "")
         form = kind.startswith("multipart/form-data")
-        asked = forms.as_json(kind, heard.body) if form else gemini.as_openai(heard.path, heard.body)
+        asked = forms.as_json(kind, heard.body) if form else _as_openai(heard)
         body = _body.decode(asked)
         header = heard.headers.get("x-fake")
         wish = _wish.decode(header) if header else body.x_fake or msgspec.convert(body.options.get("x_fake", {}), Wish)
@@ -109,10 +110,16 @@ def answer_to(heard: Heard) -> tuple[Answer, Wish]:
     return _rendered(_order(wire, body, wish)), wish
 
 
+def _as_openai(heard: Heard) -> bytes:
+    """A body with what some wires have in the address."""
+    return aws.as_openai(heard.path, gemini.as_openai(heard.path, heard.body))
+
+
 def failure(wire: str, status: int, message: str = "", model: str = "") -> Answer:
     """An error body in the wire's own form."""
     message = message or f"the fake provider was told to answer {status}"
     family = wire.removesuffix("_embedding").removesuffix("_rerank")
+    headers: tuple[tuple[str, str], ...] = ()
     if family == "anthropic":
         kind = _ANTHROPIC_ERRORS.get(status, "api_error")
         shown: Any = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_" + NUMBER}
@@ -122,10 +129,12 @@ def failure(wire: str, status: int, message: str = "", model: str = "") -> Answe
         shown = {"error": message}
     elif family == "cohere":
         shown = {"id": NUMBER, "message": message}
+    elif wire in aws.WIRES.values():
+        shown, headers = aws.failure(status, message)
     else:
         kind, code = _OPENAI_ERRORS.get(status, ("server_error", None))
         shown = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return Answer(wire=wire, model=model, status=status, pieces=(_encode(shown),))
+    return Answer(wire=wire, model=model, status=status, pieces=(_encode(shown),), headers=headers)
 
 
 _ANTHROPIC_ERRORS = {
@@ -419,5 +428,8 @@ _WIRES = {
     "gemini": (gemini.whole, gemini.streamed, "text/event-stream"),
     "ollama": (_ollama, _ollama_stream, "application/x-ndjson"),
     "cohere": (cohere.plain, cohere.streamed, "text/event-stream"),
+    "bedrock": (aws.whole, aws.streamed, aws.EVENT_STREAM),
+    "anthropic_bedrock": (_anthropic, aws.invoked(_anthropic_stream), aws.EVENT_STREAM),
+    "sagemaker": (_openai, aws.hosted(_openai_stream), aws.EVENT_STREAM),
     "responses": (responses.plain, responses.streamed, "text/event-stream; charset=utf-8"),
 }

@@ -40,20 +40,21 @@ class Anthropic:
             if message.type != "message" or message.error is not None:
                 payload = msgspec.json.decode(reply.body)
                 raise failure_from_payload(payload, provider=deployment.provider, model=deployment.model)
-            return completion(message, call, by_tool=_by_tool(call, deployment))
+            return completion(message, call, by_tool=by_tool(call, deployment))
         except UNREADABLE as problem:
             raise not_the_shape("a message", reply.body, problem, deployment) from problem
 
     def decoder(self, call: Call, deployment: Deployment) -> AnthropicDecoder:
         """A fresh decoder for one stream."""
-        return AnthropicDecoder(call, deployment, by_tool=_by_tool(call, deployment))
+        return AnthropicDecoder(call, deployment, by_tool=by_tool(call, deployment))
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
         return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
 
 
-def _by_tool(call: Call, deployment: Deployment) -> bool:
+def by_tool(call: Call, deployment: Deployment) -> bool:
+    """Whether the answer is JSON that a forced tool brings."""
     want = wanted(call.params.get("response_format"))
     return want is not None and anthropic_request.answers_by_tool(want, deployment)
 

@@ -7,7 +7,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from callmeter.client.codecs.messages import JSON, data_url, parts, plain_messages, refuse, tool_calls
+from callmeter.client.codecs.messages import (
+    JSON,
+    Turns,
+    add_turn,
+    data_url,
+    parts,
+    plain_messages,
+    refuse,
+    tool_calls,
+)
 from callmeter.errors import BadRequestError
 
 FILES_BETA = "files-api-2025-04-14"
@@ -36,14 +45,14 @@ def conversation(messages: Sequence[Any]) -> Conversation:
     Raises `BadRequestError` for a part or a role that Anthropic has no block for.
     """
     system: list[JSON] = []
-    turns: list[tuple[str, list[JSON]]] = []
+    turns: Turns = []
     for n, message in enumerate(plain_messages(messages)):
         role = message.get("role")
         blocks = _of_role(role, n)(message)
         if role in ("system", "developer"):
             system += blocks
         else:
-            _add(turns, "assistant" if role == "assistant" else "user", blocks)
+            add_turn(turns, "assistant" if role == "assistant" else "user", blocks, _is_result)
     if system and not turns:
         # An instruction alone is a request here and an error there: at least one message is demanded.
         system, turns = [], [("user", system)]
@@ -64,17 +73,8 @@ def _of_role(role: Any, n: int) -> Callable[[JSON], list[JSON]]:
     raise BadRequestError(f"messages[{n}] has role {role!r}: Anthropic knows system, user, assistant and tool.")
 
 
-def _add(turns: list[tuple[str, list[JSON]]], role: str, blocks: list[JSON]) -> None:
-    """Put blocks into the last turn if it is the same side's, else into a new one."""
-    if not turns or turns[-1][0] != role:
-        turns.append((role, []))
-    turn = turns[-1][1]
-    if blocks and blocks[0]["type"] == "tool_result":
-        # Results must come before anything else in their turn.
-        led = sum(1 for block in turn if block["type"] == "tool_result")
-        turn[led:led] = blocks
-    else:
-        turn += blocks
+def _is_result(block: JSON) -> bool:
+    return bool(block["type"] == "tool_result")
 
 
 def _said(message: JSON) -> list[JSON]:
@@ -188,7 +188,7 @@ def _folded(blocks: list[JSON]) -> str | list[JSON]:
     return blocks
 
 
-def _trim_prefill(turns: list[tuple[str, list[JSON]]]) -> None:
+def _trim_prefill(turns: Turns) -> None:
     """An answer begun for the model may not end in white space."""
     if turns and turns[-1][0] == "assistant" and turns[-1][1] and turns[-1][1][-1]["type"] == "text":
         last = turns[-1][1].pop()

@@ -38,6 +38,8 @@ SEARCHES = {"low": 1, "medium": 5, "high": 10}
 JSON_TOOL = "json_tool_call"
 """The tool whose input is the answer, where the model cannot be held to a schema otherwise."""
 
+JSON_TOOL_SAYS = "Give the final answer by calling this tool: its input is the JSON that was asked for."
+
 WITHOUT_SCHEMAS = re.compile(r"claude-(2|3|instant|v2)|claude-(opus|sonnet)-4(@|-[01](?!\d)|-20\d{6}|$)")
 """Models that refuse `output_config.format`.
 
@@ -80,16 +82,16 @@ def endpoint(api_base: str) -> str:
 def request_body(call: Call, deployment: Deployment) -> tuple[JSON, tuple[str, ...]]:
     """The body and the beta features it takes. What the caller passed beside OpenAI's parameters has the last word."""
     talk, params = conversation(call.messages), call.params
-    max_tokens, thinking = _room({**call.extra, **params}, deployment)
+    max_tokens, thought = _room({**call.extra, **params}, deployment)
     body: JSON = {"model": deployment.model, "max_tokens": max_tokens, "messages": talk.messages}
     if talk.system is not None:
         body["system"] = talk.system
     if call.stream:
         body["stream"] = True
-    body |= _settings(params) | thinking
+    body |= _settings(params) | thought
     want = wanted(params.get("response_format"))
     by_tool = want is not None and answers_by_tool(want, deployment)
-    body |= _tools(params, want if by_tool else None, thinking)
+    body |= _tools(params, want if by_tool else None, thought)
     if want is not None and not by_tool:
         _merge(body, {"output_config": {"format": {"type": "json_schema", "schema": closed(want.schema)}}})
     _merge(body, {name: value for name, value in params.items() if name not in TRANSLATED})
@@ -153,13 +155,14 @@ def _stop_sequences(stop: Any) -> list[str]:
 def _room(given: Mapping[str, Any], deployment: Deployment) -> tuple[int, JSON]:
     """`max_tokens`, and the members that ask for thinking: a budget must fit within the former."""
     asked = next((given[k] for k in ("max_completion_tokens", "max_tokens") if given.get(k) is not None), None)
-    thinking = _thinking(given, deployment, asked)
-    budget = thinking.get("thinking", {}).get("budget_tokens") or 0
+    thought = thinking(given, deployment, asked)
+    budget = thought.get("thinking", {}).get("budget_tokens") or 0
     default = deployment.quirks.get("max_output_tokens") or DEFAULT_MAX_TOKENS + budget
-    return (default if asked is None else asked), thinking
+    return (default if asked is None else asked), thought
 
 
-def _thinking(given: Mapping[str, Any], deployment: Deployment, max_tokens: int | None) -> JSON:
+def thinking(given: Mapping[str, Any], deployment: Deployment, max_tokens: int | None) -> JSON:
+    """The members that ask for thinking, by `thinking` or `reasoning_effort`; a budget fits within `max_tokens`."""
     effort = given.get("reasoning_effort")
     budgets = _lacks(deployment, "adaptive_thinking", WITHOUT_ADAPTIVE)
     if given.get("thinking") is not None:
@@ -256,7 +259,7 @@ def _forced(choice: JSON | None, others: bool, thinking: bool) -> JSON:
 def _json_tool(answer: Wanted) -> JSON:
     return {
         "name": JSON_TOOL,
-        "description": "Give the final answer by calling this tool: its input is the JSON that was asked for.",
+        "description": JSON_TOOL_SAYS,
         "input_schema": {"type": "object"} | answer.schema,
     }
 

@@ -5,7 +5,7 @@ A message, a part or a tool call may be a dict, a shape of ours handed back, or 
 """
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -45,6 +45,22 @@ def parts(content: Any) -> list[JSON]:
         {"type": "text", "text": part} if isinstance(part, str) else as_dict(part, f"content[{n}]")
         for n, part in enumerate(content)
     ]
+
+
+Turns = list[tuple[str, list[JSON]]]
+"""Whose turn it is and the blocks it has, for wires whose roles alternate."""
+
+
+def add_turn(turns: Turns, role: str, blocks: list[JSON], is_result: Callable[[JSON], bool]) -> None:
+    """Put blocks into the last turn if it is the same side's, else into a new one. Tools' results lead their turn."""
+    if not turns or turns[-1][0] != role:
+        turns.append((role, []))
+    turn = turns[-1][1]
+    if blocks and is_result(blocks[0]):
+        led = sum(map(is_result, turn))
+        turn[led:led] = blocks
+    else:
+        turn += blocks
 
 
 def refuse(part: JSON, wire: str, cure: str) -> BadRequestError:

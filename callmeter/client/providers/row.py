@@ -1,7 +1,7 @@
 """What is said of a provider: one row a provider, and everything it needs to be called is in it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -16,7 +16,9 @@ class Variable(Struct, frozen=True):
     """Arguments of `completion()` that set it; they win over the environment."""
     default: str = ""
     secret: bool = False
-    """Whether it is a credential: never shown, and not part of an address."""
+    """Whether it is a credential, or says whose: never shown, and not part of an address."""
+    elsewhere: Callable[[Mapping[str, Any]], str] | None = None
+    """Where it is looked for at last, given what is known of the others: a cloud's own configuration."""
 
 
 RESPONSES = "responses/"
@@ -56,6 +58,18 @@ def codec_of(chat_wire: str, operation: str) -> str:
     return chat_wire if operation in CHATTED else f"{FAMILIES.get(chat_wire, chat_wire)}_{operation}"
 
 
+class Named(NamedTuple):
+    """What a model's name says."""
+
+    codec: str
+    model: str
+    """The model as its wire has it."""
+    variables: Mapping[str, str] = {}
+    """Variables that the name sets; arguments win over it, and it over the environment."""
+    base_model: str = ""
+    """The model whose price holds, where the name alone does not tell."""
+
+
 class Provider(Struct, frozen=True):
     """A provider's name, wire format, address and where its key is found."""
 
@@ -67,13 +81,19 @@ class Provider(Struct, frozen=True):
     base_url: str = ""
     """Without the endpoint's own path. `{name}` is filled from `variables`; empty: every caller has their own."""
     places: Mapping[str, str] = {}
-    """Other addresses, by the `location` they serve."""
+    """Other addresses, by the `location` or `region` they serve."""
+    hosts: tuple[str, ...] = ()
+    """More hosts of its own, as `base_url` is written: for other protocols, for private networks."""
     wires: Mapping[str, str] = {}
     """Other wires of chat, by the beginning of the model's name."""
     key_env: tuple[str, ...] = ()
     """Environment variables that may hold the key, best first."""
     base_env: tuple[str, ...] = ()
     """Environment variables that may hold another address."""
+    base_keywords: tuple[str, ...] = ()
+    """Arguments of `completion()` that may, beside `api_base`."""
+    reads: Callable[[str], Named] | None = None
+    """Takes a model's name apart, where it says more than the model."""
     needs_key: bool = True
     aliases: tuple[str, ...] = ()
     docs: str = ""
@@ -99,16 +119,17 @@ class Provider(Struct, frozen=True):
     keywords: tuple[str, ...] = ()
     """Every argument of `completion()` that does; follows from the above."""
 
-    def wire_of(self, model: str, operation: str = "chat") -> tuple[str, str]:
-        """The wire that a model is spoken to in for an operation, and its name there."""
+    def wire_of(self, model: str, operation: str = "chat") -> Named:
+        """The wire that a model is spoken to in for an operation, its name there, and what else the name says."""
+        said = Named(self.codec, model) if self.reads is None else self.reads(model)
+        name = said.model.lower()
+        codec = next((wire for start, wire in self.wires.items() if name.startswith(start)), said.codec)
         if operation not in CHATTED:
             codec = self.endpoints.get(operation) or codec_of(self.codec, operation)
-            return codec, model.removeprefix(RESPONSES) if operation == "responses" else model
-        name = model.lower()
-        codec = next((wire for start, wire in self.wires.items() if name.startswith(start)), self.codec)
-        if operation == "text_completion" and self._completes_text:
+        elif operation == "text_completion" and self._completes_text:
             codec = OPENAI_TEXT
-        return codec, model.removeprefix(RESPONSES) if codec == "openai_responses" else model
+        responses = operation == "responses" or codec == "openai_responses"
+        return said._replace(codec=codec, model=said.model.removeprefix(RESPONSES) if responses else said.model)
 
     @property
     def _completes_text(self) -> bool:
@@ -120,4 +141,6 @@ class Provider(Struct, frozen=True):
         named = (name for variable in variables for name in variable.env)
         headers = (value[1:] for value in self.headers.values() if value.startswith("$"))
         force_setattr(self, "environment", tuple(dict.fromkeys((*self.key_env, *self.base_env, *named, *headers))))
-        force_setattr(self, "keywords", tuple(keyword for variable in variables for keyword in variable.keywords))
+        force_setattr(
+            self, "keywords", (*self.base_keywords, *(k for variable in variables for k in variable.keywords))
+        )

@@ -1,5 +1,7 @@
 """Providers with a wire format or credentials of their own: clouds above all."""
 
+from callmeter.client.credentials.aws_profiles import region_of_profile
+from callmeter.client.providers import aws_names
 from callmeter.client.providers.row import RESPONSES, Provider, Variable
 
 GOOGLE = {
@@ -32,13 +34,49 @@ AWS = {
     "region": Variable(
         env=("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"),
         keywords=("aws_region_name", "region"),
+        elsewhere=region_of_profile,
         default="us-east-1",
     ),
-    "profile": Variable(env=("AWS_PROFILE_NAME", "AWS_PROFILE"), keywords=("aws_profile_name",)),
-    "access_key_id": Variable(env=("AWS_ACCESS_KEY_ID",), keywords=("aws_access_key_id",), secret=True),
-    "secret_access_key": Variable(env=("AWS_SECRET_ACCESS_KEY",), keywords=("aws_secret_access_key",), secret=True),
-    "session_token": Variable(env=("AWS_SESSION_TOKEN",), keywords=("aws_session_token",), secret=True),
+    "access_key_id": Variable(keywords=("aws_access_key_id",), secret=True),
+    "secret_access_key": Variable(keywords=("aws_secret_access_key",), secret=True),
+    "session_token": Variable(keywords=("aws_session_token",), secret=True),
+    "profile": Variable(keywords=("aws_profile_name",), secret=True),
+    "role": Variable(env=("AWS_ROLE_NAME",), keywords=("aws_role_name",), secret=True),
+    "session_name": Variable(env=("AWS_SESSION_NAME",), keywords=("aws_session_name",), secret=True),
+    "external_id": Variable(env=("AWS_EXTERNAL_ID",), keywords=("aws_external_id",), secret=True),
+    "web_identity_token": Variable(env=("AWS_WEB_IDENTITY_TOKEN",), keywords=("aws_web_identity_token",), secret=True),
+    "sts_endpoint": Variable(
+        env=("AWS_STS_ENDPOINT", "AWS_ENDPOINT_URL_STS"), keywords=("aws_sts_endpoint",), secret=True
+    ),
+    # Those of the environment stand apart: a session's token belongs to the keys that it came with.
+    "env_access_key_id": Variable(env=("AWS_ACCESS_KEY_ID",), secret=True),
+    "env_secret_access_key": Variable(env=("AWS_SECRET_ACCESS_KEY",), secret=True),
+    "env_session_token": Variable(env=("AWS_SESSION_TOKEN",), secret=True),
+    "env_profile": Variable(env=("AWS_PROFILE_NAME", "AWS_PROFILE"), secret=True),
+    "env_web_identity": Variable(env=("AWS_WEB_IDENTITY_TOKEN_FILE",), secret=True),
+    "credentials_file": Variable(env=("AWS_SHARED_CREDENTIALS_FILE",), secret=True),
+    "config_file": Variable(env=("AWS_CONFIG_FILE",), secret=True),
+    "model_id": Variable(keywords=("model_id",)),
 }
+"""Keys and region of Amazon's clouds; `model_id` is what is called where the model's name says only what it costs: a
+provisioned model, an application's inference profile, an inference component."""
+
+
+def partitions(host: str) -> dict[str, str]:
+    """A service's addresses in regions whose host names end otherwise. Source: botocore, `partitions.json`"""
+    ends = {"cn-north-1": "com.cn", "cn-northwest-1": "com.cn", "eusc-de-east-1": "eu"}
+    return {region: f"https://{host.format(region=region)}.amazonaws.{end}" for region, end in ends.items()}
+
+
+def amazon_hosts(host: str) -> tuple[str, ...]:
+    """A service's further hosts: of those partitions, and the private ones of a caller's network."""
+    return (
+        f"{host}.amazonaws.com.cn",
+        f"{host}.amazonaws.eu",
+        f"{{endpoint}}.{host}.vpce.amazonaws.com",
+        f"{{endpoint}}.{host}.vpce.amazonaws.com.cn",
+    )
+
 
 ENTRA = {
     "tenant_id": Variable(env=("AZURE_TENANT_ID",), keywords=("tenant_id",)),
@@ -115,14 +153,23 @@ ROWS = (
         "bedrock",
         display="Amazon Bedrock",
         codec="bedrock",
+        reads=aws_names.bedrock,
         base_url="https://bedrock-runtime.{region}.amazonaws.com",
+        places=partitions("bedrock-runtime.{region}"),
+        hosts=(
+            "bedrock-runtime-fips.{region}.amazonaws.com",
+            "bedrock-runtime.{region}.api.aws",
+            *amazon_hosts("bedrock-runtime.{region}"),
+        ),
         key_env=("AWS_BEARER_TOKEN_BEDROCK",),
         base_env=("AWS_BEDROCK_RUNTIME_ENDPOINT", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+        base_keywords=("aws_bedrock_runtime_endpoint",),
         needs_key=False,
         aliases=("amazon-bedrock", "bedrock_converse"),
-        variables=AWS,
+        variables={**AWS, "service": Variable(default="bedrock")},
         signer="aws",
         docs="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
+        verified="sdk",
     ),
     Provider(
         "cohere",
@@ -178,9 +225,12 @@ ROWS = (
         display="Amazon SageMaker",
         codec="sagemaker",
         base_url="https://runtime.sagemaker.{region}.amazonaws.com",
+        places=partitions("runtime.sagemaker.{region}"),
+        hosts=("runtime-fips.sagemaker.{region}.amazonaws.com", *amazon_hosts("runtime.sagemaker.{region}")),
+        base_env=("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",),
         needs_key=False,
         aliases=("sagemaker_chat",),
-        variables=AWS,
+        variables={**AWS, "service": Variable(default="sagemaker")},
         signer="aws",
         docs="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
     ),

@@ -47,6 +47,7 @@ class Wire(NamedTuple):
 WIRES = [
     Wire("anthropic", (ServiceUnavailableError,), furthest_cut=4000),
     Wire("azure", (InternalServerError,)),
+    Wire("bedrock", (RateLimitError, InternalServerError, ContextWindowExceededError), furthest_cut=4000, stride=3),
     Wire("cohere", (InternalServerError, ContextWindowExceededError)),
     Wire("gemini", (ServiceUnavailableError,), furthest_cut=4000),
     Wire("ollama", (InternalServerError,)),

@@ -122,11 +122,11 @@ def test_callbacks_of_a_stream_see_text(provider: FakeProvider) -> None:
 
 def test_who_names_models_that_only_complete_serves_the_others_by_chat() -> None:
     by_row = {
-        name: BY_NAME[name].wire_of(model, "text_completion")[0]
+        name: BY_NAME[name].wire_of(model, "text_completion").codec
         for name, model in [("openai", "gpt-4o"), ("fireworks_ai", "m"), ("anthropic", "claude")]
     }
     assert by_row == {"openai": "openai_chat", "fireworks_ai": "openai_text", "anthropic": "anthropic"}
-    assert BY_NAME["openai"].wire_of("ft:babbage-002:me::1", "text_completion")[0] == "openai_text"
+    assert BY_NAME["openai"].wire_of("ft:babbage-002:me::1", "text_completion").codec == "openai_text"
 
 
 def test_openais_own_client_sends_and_reads_the_same(provider: FakeProvider) -> None:
