@@ -73,7 +73,8 @@ class AnthropicOnBedrock(Anthropic):
     def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
         """A whole message. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
         answer = super().response(reply, call, _as_anthropic(deployment))
-        return answer._replace(meter=replace(answer.meter, service_tier=_tier(reply.headers)))
+        tier = _tier(reply.headers) or answer.meter.service_tier
+        return answer._replace(meter=replace(answer.meter, service_tier=tier))
 
     def decoder(self, call: Call, deployment: Deployment) -> AnthropicDecoder:
         """A fresh decoder for one stream."""

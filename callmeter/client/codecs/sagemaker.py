@@ -11,7 +11,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from callmeter.client.codecs.aws_errors import aws_failure, error_within
-from callmeter.client.codecs.base import Frame, Framing
+from callmeter.client.codecs.base import Frame, Framing, Meter
 from callmeter.client.codecs.openai_chat import OpenAIChat
 from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
 from callmeter.client.framing import SSE
@@ -56,12 +56,19 @@ class SageMaker(OpenAIChat):
         return aws_failure(status, headers, body, deployment)
 
 
-class SageMakerDecoder(OpenAIChatDecoder):
+class SageMakerDecoder:
     """OpenAI's decoder over what the parts of the stream hold, put together."""
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
-        super().__init__(call, deployment)
+        self._deployment = deployment
+        self._container = OpenAIChatDecoder(call, deployment)
         self._parts = SSE()
+        self.ended = False
+
+    @property
+    def meter(self) -> Meter:
+        """The last word on usage."""
+        return self._container.meter
 
     def chunks(self, frame: Frame) -> Sequence[Chunk]:
         """The chunks a part completes."""
@@ -69,14 +76,16 @@ class SageMakerDecoder(OpenAIChatDecoder):
             raise error_within(frame, self._deployment)
         if frame.event != "PayloadPart":
             return ()
-        return self._within(self._parts.feed(frame.data))
+        return self._read(self._parts.feed(frame.data))
 
     def finish(self) -> Sequence[Chunk]:
         """The body has ended: what its last part left open, and the usage."""
-        return [*self._within(self._parts.close()), *super().finish()]
+        return [*self._read(self._parts.close()), *self._container.finish()]
 
-    def _within(self, frames: Iterable[Frame]) -> list[Chunk]:
-        return [chunk for frame in frames for chunk in super(SageMakerDecoder, self).chunks(frame)]
+    def _read(self, frames: Iterable[Frame]) -> list[Chunk]:
+        found = [chunk for frame in frames for chunk in self._container.chunks(frame)]
+        self.ended = self._container.ended
+        return found
 
 
 CODEC = SageMaker()

@@ -233,6 +233,7 @@ ROWS = (
         variables={**AWS, "service": Variable(default="sagemaker")},
         signer="aws",
         docs="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html",
+        verified="sdk",
     ),
     Provider(
         "vertex_ai",
