@@ -129,7 +129,7 @@ def failure(wire: str, status: int, message: str = "", model: str = "") -> Answe
         shown = {"error": message}
     elif family == "cohere":
         shown = {"id": NUMBER, "message": message}
-    elif wire in aws.WIRES.values():
+    elif family in aws.WIRES.values():
         shown, headers = aws.failure(status, message)
     else:
         kind, code = _OPENAI_ERRORS.get(status, ("server_error", None))

@@ -47,7 +47,9 @@ Streamed = Callable[[Order], tuple[int, list[bytes]]]
 def wire_of_operation(path: str) -> str:
     """The wire of an operation, or empty."""
     found = OPERATION.search(path)
-    return "" if found is None else WIRES[found[2]]
+    if found is None:
+        return ""
+    return "bedrock_embedding" if found[2] == "invoke" and "embed" in found[1] else WIRES[found[2]]
 
 
 def as_openai(path: str, body: bytes) -> bytes:

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from callmeter.testing.scripts import NUMBER, Answer, Tokens, Wish
 
@@ -132,6 +133,34 @@ def vertex(body: bytes, wish: Wish) -> Answer:
         found |= {"statistics": {"token_count": count, "truncated": False}} if wish.usage else {}
         predictions.append({"embeddings": found})
     return _told("vertex_embedding", asked.model, {"predictions": predictions}, tokens)
+
+
+class _BedrockBody(msgspec.Struct):
+    model: str
+    input_text: str | None = msgspec.field(default=None, name="inputText")
+    texts: list[str] = []
+    dimensions: int = DIMENSIONS
+    output_dimension: int = DIMENSIONS
+
+
+def bedrock(body: bytes, wish: Wish) -> Answer:
+    """Titan's on Bedrock for a text, Cohere's for texts; a header counts the tokens of both.
+
+    Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html
+    """
+    asked = msgspec.json.decode(body, type=_BedrockBody)
+    if asked.input_text is None:
+        tokens = _tokens(asked.texts, wish)
+        found = [_vector(text, asked.output_dimension) for text in asked.texts]
+        whole: dict[str, Any] = {"id": NUMBER, "embeddings": found, "texts": asked.texts}
+        whole["response_type"] = "embeddings_floats"
+    else:
+        tokens = _tokens([asked.input_text], wish)
+        vector = _vector(asked.input_text, asked.dimensions)
+        whole = {"embedding": vector, "embeddingsByType": {"float": vector}}
+        whole |= {"inputTextTokenCount": tokens.prompt_tokens} if wish.usage else {}
+    counted = (("x-amzn-bedrock-input-token-count", str(tokens.prompt_tokens)),) if wish.usage else ()
+    return replace(_told("bedrock_embedding", asked.model, whole, tokens), headers=counted)
 
 
 def _tokens(inputs: Sequence[Any], wish: Wish) -> Tokens:

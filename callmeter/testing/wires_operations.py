@@ -28,6 +28,7 @@ ANSWERS: Mapping[str, Callable[[bytes, Wish], Answer]] = {
     "cohere_embedding": embedding.cohere,
     "gemini_embedding": embedding.studio,
     "vertex_embedding": embedding.vertex,
+    "bedrock_embedding": embedding.bedrock,
     "image": image.answer,
     "moderation": moderation.answer,
     "rerank": rerank.answer,

@@ -166,6 +166,7 @@ ROWS = (
         base_keywords=("aws_bedrock_runtime_endpoint",),
         needs_key=False,
         aliases=("amazon-bedrock", "bedrock_converse"),
+        serves=("chat", "embedding"),
         variables={**AWS, "service": Variable(default="bedrock")},
         signer="aws",
         docs="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",

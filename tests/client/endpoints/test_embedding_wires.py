@@ -20,6 +20,7 @@ def keys(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
         "GEMINI_API_KEY": "AIza-test", "GEMINI_API_BASE": provider.url + "/v1beta",
         "VOYAGE_API_KEY": "pa-test", "VOYAGE_API_BASE": provider.url + "/v1",
         "OLLAMA_HOST": provider.url,
+        "AWS_BEDROCK_RUNTIME_ENDPOINT": provider.url, "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret",
         "VERTEXAI_API_BASE": provider.url, "VERTEXAI_PROJECT": "p-1", "VERTEXAI_LOCATION": "us-central1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
@@ -69,7 +70,7 @@ def test_the_providers_own_sdk_sends_and_reads_the_same(
 @pytest.mark.parametrize(
     "model",
     ["ollama/all-minilm", "cohere/embed-v4.0", "gemini/gemini-embedding-001", "voyage/voyage-3.5",
-     "vertex_ai/text-embedding-005"],
+     "vertex_ai/text-embedding-005", "bedrock/cohere.embed-english-v3"],
 )  # fmt: skip
 @pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
 def test_usage_and_cost_are_those_of_the_input(
@@ -91,7 +92,10 @@ def test_usage_and_cost_are_those_of_the_input(
     )
 
 
-@pytest.mark.parametrize("model", ["ollama/all-minilm", "cohere/embed-v4.0", "gemini/gemini-embedding-001"])
+@pytest.mark.parametrize(
+    "model",
+    ["ollama/all-minilm", "cohere/embed-v4.0", "gemini/gemini-embedding-001", "bedrock/amazon.titan-embed-text-v2:0"],
+)
 def test_tokens_are_refused_where_only_texts_are_taken(model: str, provider: FakeProvider) -> None:
     with pytest.raises(callmeter.BadRequestError, match=r"input\[0\] is 9906: .* embeds texts, not tokens"):
         callmeter.embedding(model, [9906, 1917])
@@ -104,6 +108,7 @@ def test_tokens_are_refused_where_only_texts_are_taken(model: str, provider: Fak
         ("ollama/all-minilm", 404, callmeter.NotFoundError),
         ("cohere/embed-v4.0", 401, callmeter.AuthenticationError),
         ("gemini/gemini-embedding-001", 429, callmeter.RateLimitError),
+        ("bedrock/amazon.titan-embed-text-v2:0", 429, callmeter.RateLimitError),
     ],
 )
 def test_an_error_is_the_providers_own(model: str, status: int, kind: type, provider: FakeProvider) -> None:
