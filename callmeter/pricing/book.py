@@ -7,6 +7,8 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
 
+from msgspec.structs import replace
+
 from callmeter.pricing.charging import cost_of, of_family
 from callmeter.pricing.match import canonical, find
 from callmeter.pricing.plan import STANDARD, Charge, Plan, build
@@ -27,6 +29,9 @@ REMEMBERED = 4096
 
 MAX_NAME = 256
 """Characters. A longer name is no model's, and is not kept in memory."""
+
+GUARDRAIL = "guardrail"
+"""The mode of an entry that prices what looks at calls of other models."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -276,14 +281,22 @@ class PriceBook:
             tier = table.tiers.get(tier.casefold(), tier) if tier else tier
             if region and table.elsewhere and region.casefold() != "global":
                 region = table.elsewhere
-            return self._planned(table.models[position], slug, stamp, tier, region)
+            return self._planned(table.models[position], slug, stamp, tier, region, table.models)
         if table.free:
             if not tried[0].endswith(table.unpriced_suffixes):
                 return _Found(Plan(name, (), (), free=True), stamp)
             return _Found(None, stamp, why=f"{name!r} runs in the provider's cloud, which is charged by plan")
         return _Found(None, stamp, why=f"unknown model {name!r} at {slug}; tried {', '.join(tried)}")
 
-    def _planned(self, model: Model, slug: str, table: str, tier: str | None, region: str | None) -> _Found:
+    def _planned(
+        self,
+        model: Model,
+        slug: str,
+        table: str,
+        tier: str | None,
+        region: str | None,
+        beside: Iterable[Model] = (),
+    ) -> _Found:
         tier, region = (tier or STANDARD).casefold(), (region or "").casefold()
         if table == USER:
             return _Found(build(model, tier, region), table, model)
@@ -291,7 +304,7 @@ class PriceBook:
         key = (table, model.id, tier, region)
         plan = self._plans.get(key)
         if plan is None:
-            plan = build(model, tier, region)
+            plan = build(_guarded(model, beside), tier, region)
             if len(self._plans) < REMEMBERED:
                 self._plans[key] = plan
         return _Found(plan, table, model)
@@ -340,6 +353,15 @@ class PriceBook:
             if table is not None:
                 self._tables[slug] = table
         return table
+
+
+def _guarded(model: Model, beside: Iterable[Model]) -> Model:
+    """The model with the rates of its provider's guardrails, which are billed with a call of any model."""
+    if model.mode == GUARDRAIL or not model.rates:
+        return model
+    since = min(rate.start_s for rate in model.rates)
+    theirs = (rate for other in beside if other.mode == GUARDRAIL for rate in other.rates)
+    return replace(model, rates=(*model.rates, *(replace(r, start_s=max(r.start_s, since)) for r in theirs)))
 
 
 @cache

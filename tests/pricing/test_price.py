@@ -255,3 +255,19 @@ def test_a_variety_without_a_rate_of_its_own_is_charged_like_its_family() -> Non
     assert most == cost.total
     dalle = price("dall-e-3", Usage(units={"image.ultra.1x1": 1}), provider="openai")
     assert (dalle.total, dalle.reason) == (None, "no rate for image.ultra.1x1")
+
+
+@pytest.mark.parametrize("tier", [None, "flex", "priority"])
+def test_a_guardrail_is_billed_with_the_call_of_any_model(tier: str | None) -> None:
+    units = {"guardrail.topicPolicyUnits": Decimal(2), "guardrail.contentPolicyUnits": Decimal(1)}
+    guarded = cost_of("amazon.nova-lite-v1:0", provider="bedrock", tier=tier, input_tokens=1000, units=units)
+    bare = cost_of("amazon.nova-lite-v1:0", provider="bedrock", tier=tier, input_tokens=1000)
+    assert (guarded.status, bare.status) == ("priced", "priced")
+    assert guarded.total == bare.total + Decimal("0.00045")  # type: ignore[operator]
+
+
+def test_a_guardrail_has_no_price_where_the_model_had_none_yet() -> None:
+    before = datetime(2023, 1, 1, tzinfo=UTC)
+    cost = price("amazon.nova-lite-v1:0", Usage(input_tokens=1), provider="bedrock", at=before)
+    guarded = Usage(input_tokens=1, units={"guardrail.topicPolicyUnits": Decimal(2)})
+    assert price("amazon.nova-lite-v1:0", guarded, provider="bedrock", at=before) == cost
