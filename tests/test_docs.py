@@ -35,6 +35,9 @@ def test_the_examples_of_a_page_run(page: Path, home: Path, monkeypatch: pytest.
         monkeypatch.setenv("OPENAI_BASE_URL", server.openai_base)
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         monkeypatch.setenv("OLLAMA_HOST", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_BEDROCK_RUNTIME_ENDPOINT", server.url)
         with using(Runtime()) as runtime:
             scope: dict[str, Any] = {"__name__": "example"}
             for number, block in enumerate(examples(page), 1):
