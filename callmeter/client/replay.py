@@ -1,11 +1,11 @@
 """A stored answer as a stream: the chunks that add up to it, on a wire of our own that the one stream reader reads."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from callmeter.client.codecs.base import Frame, Meter
+from callmeter.client.codecs.base import Frame, Framing, Meter
 from callmeter.client.mock import MockStream
 from callmeter.shapes import Chunk, Completion, Delta, StreamChoice, ToolCall
 
@@ -69,7 +69,7 @@ _read = msgspec.json.Decoder(Chunk).decode
 class Replay:
     """Chunks as they are, a line each."""
 
-    framing: Literal["sse", "ndjson"] = "ndjson"
+    framing: Framing = "ndjson"
 
     def decoder(self, call: Any, deployment: Any) -> "ReplayDecoder":
         """A decoder for one stream."""
