@@ -256,6 +256,8 @@ def _ours(event: CallEnded) -> Attributes:
         "callmeter.prompt_bytes": event.call.prompt_bytes,
         "callmeter.answer_bytes": event.answer_bytes,
     }
+    if event.cache_hit is not None:
+        found["callmeter.cache.hit"] = event.cache_hit
     return found
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from callmeter.events.model import CallFacts, Content
+from callmeter.events.model import CacheFacts, CallFacts, Content
 from callmeter.events.spans import Span, by_line, call_attributes, first_chunk_ns, spans_of
 from callmeter.events.trace import span_id_of
 from callmeter.types import Cost, CostItem, Usage
@@ -101,6 +101,12 @@ def test_what_is_not_known_is_left_out() -> None:
         "callmeter.cost.status": "unpriced",
         "callmeter.cost.reason": "unknown model 'x'",
     }
+
+
+@pytest.mark.parametrize("hit", [True, False])
+def test_a_call_that_took_part_in_the_cache_says_whether_it_answered(hit: bool) -> None:
+    assert call_attributes(answered(cache=CacheFacts(key="k", hit=hit)))["callmeter.cache.hit"] is hit
+    assert "callmeter.cache.hit" not in call_attributes(answered())
 
 
 def test_a_free_call_costs_zero() -> None:
