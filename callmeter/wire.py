@@ -16,6 +16,8 @@ class WireRequest(Struct, frozen=True, kw_only=True):
     method: str = "POST"
     headers: Mapping[str, str] = {}
     timeouts: Timeouts = Timeouts()
+    whole: bool = False
+    """Whether the answer is read whole although the call is streamed: it only says where the stream will be."""
 
     def __repr__(self) -> str:
         return f"WireRequest({self.method} {self.url}, {len(self.body)} bytes)"

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from callmeter.client.codecs.base import Codec, Frame, Meter, OperationCodec
+from callmeter.client.codecs.base import Codec, Frame, Later, Meter, OperationCodec
 from callmeter.client.fold import Fold
 from callmeter.client.streaming import FRAMINGS
 from callmeter.client.uploads import Upload
@@ -187,11 +187,12 @@ def decode(case: Case, codec: OperationCodec, cuts: Iterable[int] = ()) -> Decod
     if case.call.stream:
         return decode_stream(codec, case.call, case.deployment, case.body, cuts)
     try:
-        answer, meter = codec.response(
-            WireReply(status=200, headers=case.reply_headers, body=case.body), case.call, case.deployment
-        )
+        reply = WireReply(status=200, headers=case.reply_headers, body=case.body)
+        found = codec.response(reply, case.call, case.deployment)
     except APIError as raised:
         return Decoded([], Completion(), Meter(), raised)
+    assert not isinstance(found, Later)
+    answer, meter = found
     return Decoded([], answer, meter, None)
 
 

@@ -50,7 +50,7 @@ the same bytes; a recorded answer; or the provider's documentation alone.
 
 PROVIDERS_FOOT = """
 Not callable yet, for want of their wire or sign-in: Aleph Alpha's old API, Black Forest Labs, Bytez, fal, GigaChat,
-GitHub Copilot, LangGraph, NLP Cloud, Oracle Cloud, Replicate, Runway, SAP AI Core, Stability AI, Triton.
+GitHub Copilot, LangGraph, NLP Cloud, Oracle Cloud, Runway, SAP AI Core, Stability AI, Triton.
 """
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from callmeter.client import codecs
-from callmeter.client.codecs.base import OperationCodec
+from callmeter.client.codecs.base import Later, Meter, OperationCodec
 from callmeter.client.effects import Flow, Open, ReadRest, Send, Sign, Sleep
 from callmeter.client.plan import Plan, Step, Target
 from callmeter.client.recorder import Recorder
-from callmeter.client.streaming import StreamCore
+from callmeter.client.streaming import ReadyStream, StreamCore
 from callmeter.errors import APIError, Timeout, as_openai
 from callmeter.shapes import Result
 from callmeter.wire import WireReply, WireRequest
@@ -40,10 +40,12 @@ class Conduct:
         )
         self._at = 0
         self._tries = 0
+        self._began_ns = 0
 
     def next_target(self) -> Target:
         """Where the next attempt goes. Raises `Timeout` once the whole call's time is up."""
         self._tries += 1
+        self._began_ns = self._rt.clock.mono_ns()
         left = self._left_s()
         if left is not None and left <= 0:
             call = self.plan.targets[0].call
@@ -60,6 +62,29 @@ class Conduct:
             times, total_s=_sooner(times.total_s, left), between_chunks_s=_sooner(times.between_chunks_s, left)
         )
         return msgspec.structs.replace(request, timeouts=sooner)
+
+    def within_attempt(self, request: WireRequest, wait_s: float) -> WireRequest:
+        """A later request of the same attempt, allowed what is left of its time after so long a wait.
+
+        Raises `Timeout` where nothing will be left.
+        """
+        whole_s = request.timeouts.total_s
+        left_s = None if whole_s is None else whole_s - (self._rt.clock.mono_ns() - self._began_ns) / 1e9 - wait_s
+        call_left_s = self._left_s()
+        if (left_s is not None and left_s <= 0) or (call_left_s is not None and call_left_s <= wait_s):
+            raise Timeout("the provider has taken the call and has no answer within the time that timeout=… allows")
+        return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(request.timeouts, total_s=left_s))
+
+    def repeated(self, error: APIError, tries: int) -> float:
+        """Seconds until a question that may be repeated is asked again. Raises the error once that was often enough.
+
+        It is not retryable then: the call would be made a second time, and charged for twice.
+        """
+        step = self.plan.retry(self._at, tries, error, self._rt.jitter())
+        if step is None:
+            error.retryable = False
+            raise error
+        return step.wait_s
 
     def after(self, error: APIError) -> Step:
         """What to do now that an attempt failed. Raises the error once nothing is left to try."""
@@ -123,10 +148,11 @@ def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]]) -
 def _answer(conduct: Conduct, target: Target) -> Flow[Result]:
     call, deployment, recorder = target.call, target.deployment, conduct.recorder
     codec: OperationCodec = codecs.load(deployment.codec)
-    reply: WireReply = yield from _exchange(conduct, target, codec.request(call, deployment), Send)
-    if not 200 <= reply.status < 300:
-        raise codec.failure(reply.status, reply.headers, reply.body, deployment)
-    answer, meter = codec.response(reply, call, deployment)
+    step: tuple[Result, Meter] | Later = Later(request=codec.request(call, deployment))
+    while isinstance(step, Later):
+        reply = yield from _asked(conduct, target, codec, step)
+        step = codec.response(reply, call, deployment)
+    answer, meter = step
     recorder.succeeded(answer, meter, len(reply.body))
     recorder.sign(answer, reply.headers)
     return answer
@@ -135,12 +161,46 @@ def _answer(conduct: Conduct, target: Target) -> Flow[Result]:
 def _head(conduct: Conduct, target: Target) -> Flow[StreamCore]:
     call, deployment = target.call, target.deployment
     codec = codecs.load(deployment.codec)
-    opened = yield from _exchange(conduct, target, codec.request(call, deployment), Open)
+    keep = None if conduct.memory is None else conduct.memory.keep
+    step = Later(request=codec.request(call, deployment))
+    while step.request.whole:
+        reply = yield from _asked(conduct, target, codec, step)
+        following = codec.response(reply, call, deployment)
+        if not isinstance(following, Later):
+            arrived = ReadyStream(iter([reply.body]), reply.headers)
+            return StreamCore(arrived, codec, target, conduct.recorder, conduct.deadline_ns, keep)
+        step = following
+    opened = yield from _exchange(conduct, target, step.request, Open)
     if not 200 <= opened.status < 300:
         body = yield ReadRest(opened)
         raise codec.failure(opened.status, opened.headers, body, deployment)
-    keep = None if conduct.memory is None else conduct.memory.keep
     return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns, keep)
+
+
+def _asked(conduct: Conduct, target: Target, codec: OperationCodec, step: Later) -> Flow[WireReply]:
+    """The whole reply to a step's request, asked in its time. Only what changes nothing there is asked again."""
+    request, tries = step.request, 0
+    if step.after_s:
+        request = yield from _waited(conduct, request, step.after_s)
+    while True:
+        try:
+            reply: WireReply = yield from _exchange(conduct, target, request, Send)
+            if not 200 <= reply.status < 300:
+                raise codec.failure(reply.status, reply.headers, reply.body, target.deployment)
+            return reply
+        except APIError as error:
+            if request.method != "GET":
+                raise
+            tries += 1
+            request = yield from _waited(conduct, request, conduct.repeated(error, tries))
+
+
+def _waited(conduct: Conduct, request: WireRequest, seconds: float) -> Flow[WireRequest]:
+    """The request once its time has come, allowed what the attempt then has left."""
+    ready = conduct.within_attempt(request, seconds)
+    yield Sleep(seconds)
+    conduct.recorder.given(seconds)
+    return ready
 
 
 def _exchange(conduct: Conduct, target: Target, request: WireRequest, effect: type[Send] | type[Open]) -> Flow[Any]:

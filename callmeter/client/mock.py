@@ -6,12 +6,13 @@ is encoded, framed, decoded, priced and published like any other.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 from callmeter import errors
+from callmeter.client.streaming import ReadyStream
 from callmeter.wire import WireReply, WireRequest
 
 PIECE = 3
@@ -118,12 +119,12 @@ class MockTransport:
         _refuse(self._mock, request)
         return WireReply(status=200, body=self._mock.body(request))
 
-    def open(self, request: WireRequest) -> "MockStream":
+    def open(self, request: WireRequest) -> ReadyStream:
         """The mocked answer as a stream."""
         if self._mock.timeout:
             time.sleep(_patience(request))
         _refuse(self._mock, request)
-        return MockStream(self._mock.events(request))
+        return ReadyStream(self._mock.events(request))
 
 
 class AsyncMockTransport:
@@ -139,35 +140,12 @@ class AsyncMockTransport:
         _refuse(self._mock, request)
         return WireReply(status=200, body=self._mock.body(request))
 
-    async def open(self, request: WireRequest) -> "MockStream":
+    async def open(self, request: WireRequest) -> ReadyStream:
         """The mocked answer as a stream."""
         if self._mock.timeout:
             await asyncio.sleep(_patience(request))
         _refuse(self._mock, request)
-        return MockStream(self._mock.events(request))
-
-
-class MockStream:
-    """An opened answer made of ready pieces, for both kinds of reader."""
-
-    status = 200
-    headers: Mapping[str, str] = {}
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
+        return ReadyStream(self._mock.events(request))
 
 
 def _refuse(mock: Mock, request: WireRequest) -> None:

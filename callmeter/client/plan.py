@@ -42,12 +42,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
         `jitter` in 0..1 shortens the backoff by up to a quarter; `left_s` is what remains of the whole call's time.
         """
-        step = self._retry(target, tries, error, jitter) or self._fallback(target, error)
+        step = self.retry(target, tries, error, jitter) or self._fallback(target, error)
         if step is None or (left_s is not None and step.wait_s >= left_s):
             return None
         return step
 
-    def _retry(self, target: int, tries: int, error: APIError, jitter: float) -> Step | None:
+    def retry(self, target: int, tries: int, error: APIError, jitter: float) -> Step | None:
+        """The same again after `tries` attempts, or None where that is of no use or was done often enough."""
         if tries > self.max_retries or not retryable(error):
             return None
         asked = error.retry_after_s

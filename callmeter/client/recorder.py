@@ -76,7 +76,7 @@ class Recorder:
         self._began = False
         self._began_at: Target | None = None
         self._in_flight = False
-        self._start_ns = self._sent_ns = runtime.clock.mono_ns()
+        self._start_ns = self._sent_ns = self._left_ns = runtime.clock.mono_ns()
         self._sent_at_ns = 0
         self._away_ns = 0
         self._wait_s = self._waited_s = 0.0
@@ -98,13 +98,18 @@ class Recorder:
         if not self._began:
             self._body = request.body
             self._begin()
-        self._in_flight = True
-        self._sent_at_ns = self.runtime.clock.wall_ns()
-        self._sent_ns = self.runtime.clock.mono_ns()
+        self._left_ns = self.runtime.clock.mono_ns()
+        if not self._in_flight:
+            self._in_flight = True
+            self._sent_at_ns, self._sent_ns = self.runtime.clock.wall_ns(), self._left_ns
 
     def received(self) -> None:
         """Control is back from the network, with an answer or an error."""
-        self._away_ns += self.runtime.clock.mono_ns() - self._sent_ns
+        self._away_ns += self.runtime.clock.mono_ns() - self._left_ns
+
+    def given(self, seconds: float) -> None:
+        """The provider was given this long before it is asked how far it is."""
+        self._away_ns += int(seconds * 1e9)
 
     def waited(self, seconds: float, reason: str) -> None:
         """The pause before the next attempt, and why there is one."""

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from callmeter.client.codecs.base import Frame, Framing, Meter
-from callmeter.client.mock import MockStream
+from callmeter.client.streaming import ReadyStream
 from callmeter.shapes import Chunk, Completion, Delta, StreamChoice, ToolCall
 
 PIECE = 64
@@ -53,9 +53,9 @@ def chunks(completion: Completion) -> Iterator[Chunk]:
     )
 
 
-def opened(completion: Completion) -> MockStream:
+def opened(completion: Completion) -> ReadyStream:
     """The answer as a stream that was opened, to be read by `CODEC`."""
-    return MockStream(msgspec.json.encode(chunk) + b"\n" for chunk in chunks(completion))
+    return ReadyStream(msgspec.json.encode(chunk) + b"\n" for chunk in chunks(completion))
 
 
 def _numbered(message: Any) -> list[ToolCall] | None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from callmeter.client.mock import MockStream
 from callmeter.client.replay import pieces
+from callmeter.client.streaming import ReadyStream
 
 JSON = dict[str, Any]
 
 
-def opened(whole: Mapping[str, Any]) -> MockStream:
+def opened(whole: Mapping[str, Any]) -> ReadyStream:
     """The answer as a stream that was opened, in the API's own format."""
     numbered = ({**event, "sequence_number": number} for number, event in enumerate(events(whole)))
-    return MockStream(
+    return ReadyStream(
         f"event: {event['type']}\ndata: ".encode() + msgspec.json.encode(event) + b"\n\n" for event in numbered
     )
 

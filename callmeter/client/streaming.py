@@ -5,7 +5,8 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from callmeter.client.codecs.base import Frame, Framing, StreamCodec
@@ -16,6 +17,8 @@ from callmeter.client.plan import Target
 from callmeter.client.recorder import Delivered, Recorder
 from callmeter.errors import APIError, Timeout, as_openai
 from callmeter.shapes import Chunk, Completion, StreamChoice
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Cutter(Protocol):
@@ -159,6 +162,29 @@ class StreamCore:
 def _says_something(chunk: Chunk) -> bool:
     delta = chunk.choices[0].delta
     return bool(delta.content or delta.tool_calls or delta.reasoning_content or delta.refusal or delta.audio)
+
+
+class ReadyStream:
+    """An opened answer made of pieces that are there already, for both kinds of reader."""
+
+    status = 200
+
+    def __init__(self, pieces: Iterator[bytes], headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self.headers = headers
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
 
 
 class Stream:

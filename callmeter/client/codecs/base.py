@@ -56,6 +56,14 @@ class Answer(NamedTuple):
     meter: Meter
 
 
+class Later(Struct, frozen=True, kw_only=True):
+    """Not an answer yet: the provider has taken the call, and is to be asked this next."""
+
+    request: WireRequest
+    after_s: float = 0.0
+    """Seconds to wait before."""
+
+
 class StreamDecoder(Protocol):
     """Folds one stream's frames into chunks. One instance a stream; no I/O."""
 
@@ -92,12 +100,17 @@ class OperationCodec(Protocol):
     def request(self, call: Call, deployment: Deployment) -> WireRequest:
         """The call as this wire says it. `call.params` holds supported parameters only.
 
+        Where a streamed call's request is to be answered `whole`, `response` reads that answer and says what to open.
+
         Raises `BadRequestError` for messages this wire cannot express, naming the part.
         """
         ...
 
-    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> tuple[Result, Meter]:
-        """A 2xx answer, decoded. Raises `APIResponseValidationError`, or the error an answer of 200 hides."""
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> tuple[Result, Meter] | Later:
+        """A 2xx answer, decoded, or what to ask next where it is none yet; then that one's answer comes here too.
+
+        Raises `APIResponseValidationError`, or the error an answer of 200 hides.
+        """
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
@@ -118,6 +131,6 @@ class StreamCodec(Protocol):
 class Codec(OperationCodec, StreamCodec, Protocol):
     """A wire format of chat, in both directions, whole and streamed."""
 
-    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer:
-        """A whole answer."""
+    def response(self, reply: WireReply, call: Call, deployment: Deployment) -> Answer | Later:
+        """A whole answer, or what to ask or to open next."""
         ...

@@ -222,6 +222,16 @@ ROWS = (
         verified="sdk",
     ),
     Provider(
+        "replicate",
+        display="Replicate",
+        codec="replicate",
+        base_url="https://api.replicate.com/v1",
+        key_env=("REPLICATE_API_TOKEN", "REPLICATE_API_KEY"),
+        base_env=("REPLICATE_API_BASE",),
+        docs="https://replicate.com/docs/reference/http",
+        verified="sdk",
+    ),
+    Provider(
         "sagemaker",
         display="Amazon SageMaker",
         codec="sagemaker",

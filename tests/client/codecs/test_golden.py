@@ -53,6 +53,7 @@ WIRES = [
     Wire("ollama", (InternalServerError,)),
     Wire("openai_responses", (InternalServerError, RateLimitError), furthest_cut=4000, stride=3),
     Wire("openai_text", (RateLimitError,)),
+    Wire("replicate", (InternalServerError,)),
 ]
 
 STREAMS = {wire.name: load_cases(wire.name, stream=True) for wire in WIRES}
