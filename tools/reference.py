@@ -49,8 +49,7 @@ the same bytes; a recorded answer; or the provider's documentation alone.
 """
 
 PROVIDERS_FOOT = """
-Not callable yet, for want of their wire or sign-in: Aleph Alpha's old API, Black Forest Labs, Bytez, fal, GigaChat,
-GitHub Copilot, LangGraph, NLP Cloud, Oracle Cloud, Runway, SAP AI Core, Stability AI, Triton.
+Not callable yet: Black Forest Labs, fal, Runway and Stability AI, which make images alone.
 """
 
 

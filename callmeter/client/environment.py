@@ -20,6 +20,11 @@ FETCHED: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
         *((name,) for name in ("AWS_PROFILE", "AWS_PROFILE_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_NAME")),
     ),
+    "databricks": (("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"),),
+    "gigachat": (("GIGACHAT_ACCESS_TOKEN",),),
+    "ibm": (("WATSONX_TOKEN",), ("WX_TOKEN",), ("WATSONX_ZENAPIKEY",)),
+    "oci": (("OCI_USER", "OCI_TENANCY", "OCI_FINGERPRINT"), ("OCI_CONFIG_FILE",)),
+    "sap": (("AICORE_CLIENT_ID", "AICORE_CLIENT_SECRET", "AICORE_AUTH_URL"),),
     "azure": (("AZURE_AD_TOKEN",), ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")),
 }
 """Sets of variables that take a key's place, for providers whose credentials are fetched or computed. Google's are not

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 MAX_MESSAGE_CHARS = 500
 
+MAX_PARSED_BYTES = 1 << 20
+"""A longer error body is not looked into, only quoted."""
+
 
 class Told(Struct, frozen=True):
     """What an error body says, in whichever form."""
@@ -29,6 +32,16 @@ class Told(Struct, frozen=True):
         found.append(inner.get("code") if isinstance(inner, Mapping) else None)
         found.append(metadata.get("error_type") if isinstance(metadata, Mapping) else None)
         return {name for name in found if isinstance(name, str)}
+
+
+def told_by(status: int, body: bytes) -> tuple[Told, Any]:
+    """What an error answer says, and its decoded JSON, or the text cut short. Keys that a server echoes are masked."""
+    text = masked(body[:MAX_PARSED_BYTES].decode("utf-8", "replace"))
+    payload = parsed(text)
+    told = read(payload) if isinstance(payload, Mapping) else Told()
+    if not told.message:
+        told = msgspec.structs.replace(told, message=page_text(status, text))
+    return told, payload if payload is not None else text[:MAX_MESSAGE_CHARS]
 
 
 def hides_error(payload: Any) -> bool:
@@ -55,8 +68,9 @@ def read(payload: Mapping[str, Any]) -> Told:
     base = base if isinstance(base, Mapping) else {}
     boxes = [inner, payload, first]
     messages = (
-        inner.get("message"), error, payload.get("message"), payload.get("detail"), inner.get("detail"),
-        first.get("message"), base.get("status_msg"), payload.get("title"),
+        inner.get("message"), payload.get("error_description"), error, payload.get("message"), payload.get("detail"),
+        inner.get("detail"), first.get("message"), base.get("status_msg"), payload.get("errorMessage"),
+        payload.get("title"),
     )  # fmt: skip
     codes = (
         *(box.get("code") for box in boxes),

@@ -14,11 +14,8 @@ from typing import Any
 import msgspec
 
 from callmeter import errors
-from callmeter.client.error_bodies import MAX_MESSAGE_CHARS, Told, masked, page_text, parsed, read
+from callmeter.client.error_bodies import MAX_MESSAGE_CHARS, Told, masked, parsed, read, told_by
 from callmeter.errors import APIError
-
-MAX_PARSED_BYTES = 1 << 20
-"""A longer error body is not looked into, only quoted."""
 
 CLASSES: Mapping[int, type[APIError]] = {
     400: errors.BadRequestError,
@@ -68,6 +65,7 @@ STATUS_OF: Mapping[str, int] = {
     "service_unavailable": 503,
     "timeout_error": 504,
     "overloaded_error": 529,
+    "3040": 429,  # Cloudflare: no capacity
     # MiniMax numbers its `base_resp`. Source: https://www.minimax.io/platform/document/error_code
     "1000": 500,
     "1001": 504,
@@ -100,11 +98,12 @@ CONTEXT_SIGNS = re.compile(
             "exceeds the available context size",
             "length limit exceeded",
             "input text length should not exceed",
+            "cannot exceed the total tokens limit",
         )
     )
 )
 """What servers write, lower-cased, when the prompt is larger than the model's window (OpenAI, Azure, Anthropic, Gemini,
-Bedrock, Cohere, vLLM and kin, Hugging Face TGI, Cerebras, Ollama, llama.cpp, Replicate, NLP Cloud)."""
+Bedrock, Cohere, vLLM and kin, Hugging Face TGI, Cerebras, Ollama, llama.cpp, Replicate, NLP Cloud, watsonx.ai)."""
 
 POLICY_CODES = frozenset(
     {
@@ -124,6 +123,7 @@ POLICY_SIGNS = re.compile(
     "|rejected as a result of (?:the|our) safety system"
     "|content management policy"
     "|output blocked by content filtering policy"
+    "|content filtered due to safety violations"
 )
 
 IMAGE_CODES = frozenset({"invalid_image_url", "image_download_failed"})
@@ -143,12 +143,7 @@ def failure(
     `body` on the error is the decoded JSON, or the text cut to 500 characters. Keys that a server echoes are masked.
     Source of the mapping: https://github.com/openai/openai-openapi and the error pages of each provider.
     """
-    text = masked(body[:MAX_PARSED_BYTES].decode("utf-8", "replace"))
-    payload = parsed(text)
-    told = read(payload) if isinstance(payload, Mapping) else Told()
-    if not told.message:
-        told = msgspec.structs.replace(told, message=page_text(status, text))
-    shown = payload if payload is not None else text[:MAX_MESSAGE_CHARS]
+    told, shown = told_by(status, body)
     return _error(status, told, shown, headers, provider, model, now_s)
 
 

@@ -18,6 +18,7 @@ from callmeter.client.operations import OPERATIONS
 from callmeter.client.providers import BY_NAME, CHATTED, PROVIDERS, Provider
 from callmeter.errors import AuthenticationError, BadRequestError
 from callmeter.types import Deployment, Secret
+from callmeter.wire import Signer
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -95,6 +96,8 @@ def deployment(
     known = tuple([environ.get(name) for name in row.environment])
     said = tuple([given.get(keyword) for keyword in row.keywords]) if row.keywords else ()
     asked = (row.name, model, operation, api_base, base_model, region, deployment_id, bind_keys)
+    if api_key and row.exchanges_key:
+        return _deployment(*asked, known, said, _secret(api_key))
     key = SOME_KEY if api_key else None
     try:
         where = _remembered(*asked, known, said, key)
@@ -102,7 +105,11 @@ def deployment(
         where = _deployment(*asked, known, said, key)  # an argument that is no plain value
     if not api_key:
         return where
-    return replace(where, api_key=api_key if isinstance(api_key, Secret) else Secret(api_key))
+    return replace(where, api_key=_secret(api_key))
+
+
+def _secret(key: str | Secret) -> Secret:
+    return key if isinstance(key, Secret) else Secret(key)
 
 
 def _deployment(
@@ -142,7 +149,9 @@ def _deployment(
     if key is None and not elsewhere and not _credentials_given(row, given):
         found = _first(environ, row.key_env)
         key = Secret(found) if found else None
-    if key is None and row.needs_key:
+    if elsewhere and row.exchanges_key:
+        variables = {name: value for name, value in variables.items() if name not in row.secrets}
+    if key is None and row.needs_key and not any(name in variables for name in row.secrets):
         raise AuthenticationError(
             f"no key for {row.name}: set {' or '.join(row.key_env)}, or pass api_key=…",
             llm_provider=row.name,
@@ -153,16 +162,24 @@ def _deployment(
         model=model,
         codec=codec,
         api_base=base,
-        api_key=key,
+        api_key=None if row.exchanges_key else key,
         headers=_headers(row, environ),
         id=deployment_id,
         region=region or variables.get("region") or variables.get("location") or "",
         base_model=base_model or priced_as,
         quirks=row.quirks,
-        variables={name: value for name, value in variables.items() if not row.variables[name].secret},
-        # An explicit key is a ready token or a bearer key: it takes the place of the cloud's credentials.
-        signer=signer_for(row.signer, variables) if row.signer and key is None else None,
+        variables={name: value for name, value in variables.items() if name not in row.secrets},
+        signer=_signer(row, variables, key),
     )
+
+
+def _signer(row: Provider, variables: Mapping[str, Any], key: Secret | None) -> Signer | None:
+    """Who signs. An explicit key is a ready token or a bearer key, and takes the place of the cloud's credentials,
+    where it is not itself what a token is given for.
+    """
+    if not row.signer or (key is not None and not row.exchanges_key):
+        return None
+    return signer_for(row.signer, variables if key is None else {**variables, "key": key.reveal()})
 
 
 def _not_served(row: Provider, operation: str, model: str) -> BadRequestError:
@@ -193,7 +210,7 @@ def _variables(
         if callable(said):
             found[name] = said
         elif value := _text(said) if said is not None else told.get(name) or _first(environ, variable.env):
-            found[name] = value
+            found[name] = _origin_of(value) if variable.is_origin else value
     for name, variable in row.variables.items():
         if name not in found and (
             value := (variable.elsewhere(found) if variable.elsewhere is not None else "") or variable.default
@@ -223,6 +240,11 @@ def own_hosts(provider: str) -> tuple[re.Pattern[str], ...]:
 
 _VARIABLE = re.compile(r"\\\{(\w+)\\\}")
 """`{region}` in a host, escaped for a pattern."""
+
+
+def _origin_of(host: str) -> str:
+    """A host, bare or with its scheme, as the beginning of an address."""
+    return (host if "://" in host else f"https://{host}").rstrip("/")
 
 
 def _text(said: Any) -> str:

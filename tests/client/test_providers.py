@@ -18,7 +18,7 @@ from callmeter.types import Call
 
 M = [{"role": "user", "content": "Hi"}]
 
-PENDING = {"voyage", "watsonx"}
+PENDING = {"voyage"}
 """Wires that rows name and that are not written yet."""
 
 SHAPED = [row for row in PROVIDERS if row.codec == "openai_chat" and "chat" in row.serves]

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from callmeter.client.codecs.base import Frame
-from callmeter.client.error_bodies import parsed
-from callmeter.client.failures import MAX_PARSED_BYTES, failure
+from callmeter.client.error_bodies import MAX_PARSED_BYTES, parsed
+from callmeter.client.failures import failure
 from callmeter.errors import APIError
 from callmeter.types import Deployment
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from callmeter.client.error_bodies import parsed
-from callmeter.client.failures import MAX_PARSED_BYTES, failure, failure_from_payload
+from callmeter.client.error_bodies import MAX_PARSED_BYTES, parsed
+from callmeter.client.failures import failure, failure_from_payload
 from callmeter.errors import APIError
 from callmeter.types import Deployment
 

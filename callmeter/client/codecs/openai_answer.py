@@ -23,6 +23,7 @@ NATIVE_FINISH: Mapping[str, str] = {
     "max_tokens": "length",
     "model_length": "length",  # Mistral: the window is full
     "insufficient_system_resource": "length",  # DeepSeek: cut short by the server
+    "time_limit": "length",  # watsonx.ai: its own deadline came first
     "tool_use": "tool_calls",
     "tool_call": "tool_calls",
     "safety": "content_filter",
@@ -31,6 +32,7 @@ NATIVE_FINISH: Mapping[str, str] = {
     "recitation": "content_filter",
     "blocklist": "content_filter",
     "prohibited_content": "content_filter",
+    "blacklist": "content_filter",  # GigaChat
 }
 """What servers say in place of OpenAI's five words, lower-cased; every other word (`eos`, `end_turn`, …) is a stop."""
 
@@ -72,7 +74,7 @@ def answer(body: bytes, call: Call, deployment: Deployment, *, text: bool = Fals
     meter = openai_meter(raw, deployment, wire.service_tier or "")
     completion = Completion(
         id=wire.id or completion_id(call),
-        created=created_s(call) if wire.created is None else wire.created,
+        created=wire.created or created_s(call),
         model=wire.model or deployment.model,
         system_fingerprint=wire.system_fingerprint,
         choices=wire.choices,
@@ -109,10 +111,11 @@ def _read_patiently(body: bytes, call: Call, deployment: Deployment) -> tuple[_W
 def _choice(wire: JSON, position: int, deployment: Deployment) -> Choice:
     index, message = whole(wire.get("index")), wire.get("message")
     finish_reason, notes = finish(wire, deployment)
+    said = Message(**message_fields(message if isinstance(message, dict) else {"content": wire.get("text")}))
     return Choice(
-        finish_reason=finish_reason,
+        finish_reason=unsaid_finish(bool(said.tool_calls)) if wire.get("finish_reason") == "" else finish_reason,
         index=position if index is None else index,
-        message=Message(**message_fields(message if isinstance(message, dict) else {"content": wire.get("text")})),
+        message=said,
         logprobs=wire.get("logprobs"),
         provider_specific_fields=notes,
     )
@@ -158,12 +161,17 @@ def finish(wire: JSON, deployment: Deployment) -> tuple[str | None, JSON | None]
     """
     said = text(wire.get("finish_reason"))
     native = text(wire.get("native_finish_reason")) or said
-    if said is None:
+    if not said:
         return None, None
     if said == "error":
         raise _ended_in_error(deployment)
     reason = said if said in FINISH_REASONS else NATIVE_FINISH.get(said.lower(), "stop")
     return reason, None if native == reason else {"native_finish_reason": native}
+
+
+def unsaid_finish(called: bool) -> str:
+    """The reason of a whole answer whose server leaves it blank, as Snowflake's does."""
+    return "tool_calls" if called else "stop"
 
 
 def _ended_in_error(deployment: Deployment) -> APIError:
@@ -194,13 +202,17 @@ def message_fields(wire: JSON) -> JSON:
 
 
 def _content(value: Any) -> tuple[str | None, str | None]:
-    """Text and reasoning of a content in parts. Source: https://docs.mistral.ai/capabilities/reasoning"""
+    """Text and reasoning of a content in parts, as Mistral and Databricks have it.
+
+    Source: https://docs.mistral.ai/capabilities/reasoning,
+    https://docs.databricks.com/en/machine-learning/model-serving/query-reason-models.html
+    """
     if not isinstance(value, list):
         return text(value), None
     said, thought = [], []
     for part in value:
-        if isinstance(part, dict) and part.get("type") == "thinking":
-            inner = part.get("thinking")
+        if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"):
+            inner = part.get("thinking") or part.get("summary")
             thought += [text(inner) or ""] if not isinstance(inner, list) else [_content(inner)[0] or ""]
         else:
             said.append((text(part.get("text")) if isinstance(part, dict) else text(part)) or "")

@@ -7,6 +7,7 @@ A provider's deviations are data, in its row's `quirks`:
     unlimited_stop      True where `stop` may have more than four entries
     echo                names of message keys that are sent back although OpenAI refuses them (`reasoning_details`, …)
     usage               {field of `Usage`, or a line of its `units`: dotted path in the usage object}
+    free_cache          True where `prompt_tokens` leaves cache reads out, which cost nothing
     values              {parameter: {our value: its value}}
     lacks               names of parameters it refuses (read where parameters are admitted)
     body                fields that go into every body

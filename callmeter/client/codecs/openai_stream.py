@@ -21,6 +21,7 @@ from callmeter.client.codecs.openai_answer import (
     message_fields,
     not_the_shape,
     text,
+    unsaid_finish,
     whole,
 )
 from callmeter.client.codecs.openai_usage import openai_meter, raw_usage, shown_usage
@@ -47,6 +48,8 @@ class OpenAIChatDecoder:
         self._tier = ""
         self._open: set[int] = set()
         self._done: set[int] = set()
+        self._blank: set[int] = set()
+        self._called: set[int] = set()
         self._placed: dict[int, list[str]] = {}
         self._broken: Frame | None = None
 
@@ -102,7 +105,7 @@ class OpenAIChatDecoder:
     def _rare(self, frame: Frame) -> Sequence[Chunk]:
         if frame.data.strip() == b"[DONE]":
             self.ended = True
-            return self._usage_chunk()
+            return (*self._finish_unsaid(), *self._usage_chunk())
         payload = loads(frame.data)
         if isinstance(payload, dict):
             return self._read(payload, frame)
@@ -145,6 +148,8 @@ class OpenAIChatDecoder:
         said = wire.get("delta") if wire.get("delta") is not None else wire.get("message")
         delta = Delta(**message_fields(said if isinstance(said, dict) else {"content": wire.get("text")}))
         reason, notes = finish(wire, self._deployment)
+        if wire.get("finish_reason") == "":
+            self._blank.add(index)
         if delta.tool_calls:
             self._place(index, delta.tool_calls)
         if index not in self._open and index not in self._done:
@@ -163,6 +168,12 @@ class OpenAIChatDecoder:
             provider_specific_fields=notes,
         )
 
+    def _finish_unsaid(self) -> Sequence[Chunk]:
+        """The finish reasons that a server left blank, now that its stream is over."""
+        blank = sorted(self._blank & self._open)
+        ends = [StreamChoice(index=index, finish_reason=unsaid_finish(index in self._called)) for index in blank]
+        return (self._chunk(ends),) if ends else ()
+
     def _identify(self, payload: JSON) -> None:
         """The id, time and model of the first chunk that has choices are the stream's."""
         if self._id or not payload.get("choices"):
@@ -173,6 +184,7 @@ class OpenAIChatDecoder:
 
     def _place(self, choice: int, calls: list[ToolCall]) -> None:
         """Give tool calls that came without an index the one their id has, or the next."""
+        self._called.add(choice)
         for call in calls:
             if call.index is None:
                 ids = self._placed.setdefault(choice, [])

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
+
 from callmeter.client.codecs.base import Meter
 from callmeter.client.codecs.messages import JSON
 from callmeter.client.usage import InvalidUsage, at, checked, completion_usage, count, metered, required
@@ -44,7 +46,17 @@ def raw_usage(payload: JSON) -> Any:
 def openai_meter(raw: Any, deployment: Deployment, service_tier: str) -> Meter:
     """What a raw usage object says about quantity and money."""
     names = deployment.quirks.get("usage", {})
-    return metered(raw, lambda counts: _usage(counts, names), service_tier=service_tier, reported=reported_cost(raw))
+    meter = metered(raw, lambda counts: _usage(counts, names), service_tier=service_tier, reported=reported_cost(raw))
+    return _with_free_cache(meter) if deployment.quirks.get("free_cache") else meter
+
+
+def _with_free_cache(meter: Meter) -> Meter:
+    """A meter whose input leaves cache reads out, as they are not charged for."""
+    if meter.usage is None or not meter.usage.cache_read_tokens:
+        return meter
+    read = meter.usage.cache_read_tokens
+    consumed = replace(meter.usage, input_tokens=meter.usage.input_tokens + read)
+    return replace(meter, usage=consumed, billed=replace(meter.usage, cache_read_tokens=0))
 
 
 def input_meter(raw: Any, deployment: Deployment) -> Meter:

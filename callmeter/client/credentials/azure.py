@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
+from callmeter.client.credentials.tokens import bearing
 from callmeter.errors import APIConnectionError, APIError, AuthenticationError, MissingExtraError
 from callmeter.wire import Signer, WireRequest
 
@@ -103,11 +102,6 @@ class Entra:
                 f"no token from Entra ID for {self._scope} ({self._looked}): {error!s:.1000}", "azure"
             ) from error
         self._token, self._until_s = got.token, got.expires_on - EXPIRY_MARGIN_S
-
-
-def bearing(request: WireRequest, token: str) -> WireRequest:
-    """The request with a bearer token."""
-    return replace(request, headers={**request.headers, "authorization": f"Bearer {token}"})
 
 
 def _credential(variables: Mapping[str, Any]) -> Any:

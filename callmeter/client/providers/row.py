@@ -19,6 +19,8 @@ class Variable(Struct, frozen=True):
     """Whether it is a credential, or says whose: never shown, and not part of an address."""
     elsewhere: Callable[[Mapping[str, Any]], str] | None = None
     """Where it is looked for at last, given what is known of the others: a cloud's own configuration."""
+    is_origin: bool = False
+    """Whether it is where an address begins, written with its scheme or as a bare host."""
 
 
 RESPONSES = "responses/"
@@ -106,6 +108,8 @@ class Provider(Struct, frozen=True):
     """Sent with every request; a value `$NAME` is that environment variable's, left out where it is not set."""
     signer: str = ""
     """Module of `callmeter.client.credentials` for credentials that are fetched or computed."""
+    exchanges_key: bool = False
+    """Whether the key is never sent to the model: `signer` has it, and exchanges it for a token."""
     quirks: Mapping[str, Any] = {}
     """Deviations from the wire format, by the codec's names for them."""
     verified: str = "documentation"
@@ -118,6 +122,11 @@ class Provider(Struct, frozen=True):
     """Every environment variable that has a say; follows from the above."""
     keywords: tuple[str, ...] = ()
     """Every argument of `completion()` that does; follows from the above."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The variables that are credentials."""
+        return tuple(name for name, variable in self.variables.items() if variable.secret)
 
     def wire_of(self, model: str, operation: str = "chat") -> Named:
         """The wire that a model is spoken to in for an operation, its name there, and what else the name says."""

@@ -1,11 +1,29 @@
 """Providers that speak OpenAI's chat format with an accent, which is data in the words of `codecs/openai_chat.py`."""
 
-from callmeter.client.providers.row import RESPONSES_ONLY, TEXT_ONLY, Provider, Variable
+from callmeter.client.providers.row import RESPONSES, RESPONSES_ONLY, TEXT_ONLY, Provider, Variable
 
 MAX_TOKENS = {"rename": {"max_completion_tokens": "max_tokens"}}
 """For those that know `max_tokens` only."""
 
 ROWS = (
+    Provider(
+        "aleph_alpha",
+        display="Aleph Alpha",
+        base_url="https://api.aleph-alpha.com",
+        key_env=("ALEPHALPHA_API_KEY", "ALEPH_ALPHA_API_KEY"),
+        base_env=("ALEPH_ALPHA_API_BASE",),
+        docs="https://docs.aleph-alpha.com/api/chat-completions/",
+        quirks=MAX_TOKENS,
+    ),
+    Provider(
+        "bytez",
+        display="Bytez",
+        base_url="https://api.bytez.com/models/v2/openai/v1",
+        key_env=("BYTEZ_API_KEY",),
+        base_env=("BYTEZ_API_BASE",),
+        docs="https://docs.bytez.com/http-reference/open-ai-compliance",
+        quirks=MAX_TOKENS,
+    ),
     Provider(
         "cerebras",
         display="Cerebras",
@@ -68,11 +86,19 @@ ROWS = (
     Provider(
         "databricks",
         display="Databricks",
-        base_url="https://{host}/serving-endpoints",
+        base_url="{host}/serving-endpoints",
         key_env=("DATABRICKS_TOKEN", "DATABRICKS_API_KEY"),
         base_env=("DATABRICKS_API_BASE",),
+        needs_key=False,
         serves=("chat", "embedding", "text_completion"),
-        variables={"host": Variable(env=("DATABRICKS_HOST",), keywords=("databricks_host",))},
+        variables={
+            "host": Variable(env=("DATABRICKS_HOST",), keywords=("databricks_host",), is_origin=True),
+            "client_id": Variable(env=("DATABRICKS_CLIENT_ID",), keywords=("databricks_client_id",), secret=True),
+            "client_secret": Variable(
+                env=("DATABRICKS_CLIENT_SECRET",), keywords=("databricks_client_secret",), secret=True
+            ),
+        },
+        signer="databricks",
         docs="https://docs.databricks.com/en/machine-learning/foundation-models/api-reference.html",
     ),
     Provider(
@@ -118,6 +144,18 @@ ROWS = (
         aliases=("github-models", "github_models"),
         serves=("chat", "embedding"),
         docs="https://docs.github.com/en/rest/models/inference",
+    ),
+    Provider(
+        "github_copilot",
+        display="GitHub Copilot",
+        base_url="https://api.githubcopilot.com",
+        key_env=("GITHUB_COPILOT_TOKEN",),
+        base_env=("GITHUB_COPILOT_API_BASE",),
+        aliases=("github-copilot",),
+        serves=("chat", "embedding", "responses"),
+        wires={RESPONSES: "openai_responses"},
+        headers={"editor-version": "callmeter/1", "copilot-integration-id": "$GITHUB_COPILOT_INTEGRATION_ID"},
+        docs="https://docs.github.com/en/copilot",
     ),
     Provider(
         "groq",

@@ -50,10 +50,16 @@ WIRES = [
     Wire("bedrock", (RateLimitError, InternalServerError, ContextWindowExceededError), furthest_cut=4000, stride=3),
     Wire("cohere", (InternalServerError, ContextWindowExceededError)),
     Wire("gemini", (ServiceUnavailableError,), furthest_cut=4000),
+    Wire("gigachat", ()),
+    Wire("langgraph", (InternalServerError,), furthest_cut=4000, stride=7),
+    Wire("nlp_cloud", ()),
     Wire("ollama", (InternalServerError,)),
     Wire("openai_responses", (InternalServerError, RateLimitError), furthest_cut=4000, stride=3),
     Wire("openai_text", (RateLimitError,)),
     Wire("replicate", (InternalServerError,)),
+    Wire("sap", (RateLimitError,)),
+    Wire("triton", (InternalServerError,)),
+    Wire("watsonx", (InternalServerError,)),
 ]
 
 STREAMS = {wire.name: load_cases(wire.name, stream=True) for wire in WIRES}
