@@ -21,6 +21,8 @@ class Told(Struct, frozen=True):
     code: str | None = None
     type: str | None = None
     param: str | None = None
+    wait_s: float | None = None
+    """How long to wait, where the body says: Hugging Face's `estimated_time`, Replicate's `retry_after`."""
     details: Mapping[str, Any] = {}
     """Azure's `innererror` or OpenRouter's `metadata`, under its name."""
 
@@ -34,13 +36,16 @@ class Told(Struct, frozen=True):
         return {name for name in found if isinstance(name, str)}
 
 
-def told_by(status: int, body: bytes) -> tuple[Told, Any]:
-    """What an error answer says, and its decoded JSON, or the text cut short. Keys that a server echoes are masked."""
+def told_by(status: int, body: bytes, host: str = "") -> tuple[Told, Any]:
+    """What an error answer of a host says, and its decoded JSON, or the text cut short.
+
+    Keys that a server echoes are masked.
+    """
     text = masked(body[:MAX_PARSED_BYTES].decode("utf-8", "replace"))
     payload = parsed(text)
     told = read(payload) if isinstance(payload, Mapping) else Told()
     if not told.message:
-        told = msgspec.structs.replace(told, message=page_text(status, text))
+        told = msgspec.structs.replace(told, message=page_text(status, text, host))
     return told, payload if payload is not None else text[:MAX_MESSAGE_CHARS]
 
 
@@ -83,8 +88,16 @@ def read(payload: Mapping[str, Any]) -> Told:
         code=next((str(code) for code in codes if isinstance(code, str | int) and not isinstance(code, bool)), None),
         type=next((kind for kind in types if isinstance(kind, str)), None),
         param=next((box["param"] for box in boxes if isinstance(box.get("param"), str)), None),
+        wait_s=next(filter(None, (_seconds(box.get(name)) for box in boxes for name in _WAITS)), None),
         details={name: inner[name] for name in ("innererror", "metadata") if isinstance(inner.get(name), Mapping)},
     )
+
+
+_WAITS = ("estimated_time", "retry_after")
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and 0 < value < 1e6 else None
 
 
 def _text(value: Any) -> str:
@@ -108,10 +121,10 @@ def _located(item: Any) -> str:
     return prefix + text if text else ""
 
 
-def page_text(status: int, text: str) -> str:
-    """A message out of a page that is not JSON: the status's phrase and the first words a reader would see."""
+def page_text(status: int, text: str, host: str = "") -> str:
+    """A message out of a page that is not JSON: the status's phrase, whose page it is, the first words to be seen."""
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-    head = f"HTTP {status} {phrase}".rstrip()
+    head = f"HTTP {status} {phrase}".rstrip() + (f" from {host}" if host else "")
     words = " ".join(_TAGS.sub(" ", text[:4096]).split())
     return f"{head}: {words}"[:MAX_MESSAGE_CHARS] if words else head
 

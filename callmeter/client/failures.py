@@ -4,18 +4,18 @@ The status decides the class, with the refinements that a body can tell: context
 answered with 400. An error inside a stream or inside a 200 has no status of its own and is placed by its code or type.
 """
 
-import math
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from callmeter import errors
 from callmeter.client.error_bodies import MAX_MESSAGE_CHARS, Told, masked, parsed, read, told_by
+from callmeter.client.waiting import reset_after_s, retry_after_s
 from callmeter.errors import APIError
+from callmeter.types import Deployment
 
 CLASSES: Mapping[int, type[APIError]] = {
     400: errors.BadRequestError,
@@ -65,6 +65,11 @@ STATUS_OF: Mapping[str, int] = {
     "service_unavailable": 503,
     "timeout_error": 504,
     "overloaded_error": 529,
+    # Hugging Face's text-generation-inference. Source: huggingface/text-generation-inference, `router/src/server.rs`
+    "generation": 424,
+    "incomplete_generation": 500,
+    "overloaded": 429,
+    "validation": 422,
     "3040": 429,  # Cloudflare: no capacity
     # MiniMax numbers its `base_resp`. Source: https://www.minimax.io/platform/document/error_code
     "1000": 500,
@@ -78,7 +83,15 @@ STATUS_OF: Mapping[str, int] = {
 }
 """The status that an error's `code` or `type` stands for, where HTTP said 200."""
 
-CONTEXT_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "string_too_long"})
+CONTEXT_CODES = frozenset(
+    {
+        "1261",  # Z.ai
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "model_context_window_exceeded",
+        "string_too_long",
+    }
+)
 
 CONTEXT_SIGNS = re.compile(
     "|".join(
@@ -99,11 +112,22 @@ CONTEXT_SIGNS = re.compile(
             "length limit exceeded",
             "input text length should not exceed",
             "cannot exceed the total tokens limit",
+            "maximum prompt length is",
+            "prompt token count of \\d+ exceeds the limit",
+            "context window exceeds limit",
+            "exceeded model token limit",
+            "range of input length should be",
+            "greater than the context length",
+            "exceeded (?:max )?context length",
+            "input length exceeds the context length",
+            "exceeded this model context window limit",
+            "prompt exceeds max length",
         )
     )
 )
 """What servers write, lower-cased, when the prompt is larger than the model's window (OpenAI, Azure, Anthropic, Gemini,
-Bedrock, Cohere, vLLM and kin, Hugging Face TGI, Cerebras, Ollama, llama.cpp, Replicate, NLP Cloud, watsonx.ai)."""
+Bedrock, Cohere, vLLM and kin, Hugging Face TGI, Cerebras, Ollama, llama.cpp, Replicate, NLP Cloud, watsonx.ai, xAI,
+GitHub Copilot, MiniMax, Moonshot, DashScope, LM Studio, Cloudflare, Z.ai)."""
 
 POLICY_CODES = frozenset(
     {
@@ -115,6 +139,12 @@ POLICY_CODES = frozenset(
         "ILLEGAL_IMAGE_CONTENT",
         "1026",
         "1027",
+        "1301",  # Z.ai
+        "data_inspection_failed",  # DashScope
+        "DataInspectionFailed",
+        "InputTextSensitiveContentDetected",  # Volcengine
+        "OutputTextSensitiveContentDetected",
+        "SensitiveContentDetected",
     }
 )
 
@@ -124,6 +154,11 @@ POLICY_SIGNS = re.compile(
     "|content management policy"
     "|output blocked by content filtering policy"
     "|content filtered due to safety violations"
+    "|content violates usage guidelines"
+    "|content exists risk"
+    "|flagged as sensitive"
+    "|may contain inappropriate content"
+    "|blocked due to security configurations"
 )
 
 IMAGE_CODES = frozenset({"invalid_image_url", "image_download_failed"})
@@ -136,15 +171,23 @@ def failure(
     *,
     provider: str = "",
     model: str = "",
+    host: str = "",
     now_s: float | None = None,
 ) -> APIError:
     """The error that a non-2xx answer stands for. Header names are lower case; `now_s` is the epoch's seconds now.
 
-    `body` on the error is the decoded JSON, or the text cut to 500 characters. Keys that a server echoes are masked.
+    An answer that is no JSON, a proxy's page above all, is named by its status and by `host`. `body` on the error is
+    the decoded JSON, or the text cut to 500 characters. Keys that a server echoes are masked.
     Source of the mapping: https://github.com/openai/openai-openapi and the error pages of each provider.
     """
-    told, shown = told_by(status, body)
+    told, shown = told_by(status, body, host)
     return _error(status, told, shown, headers, provider, model, now_s)
+
+
+def failure_at(status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
+    """The error that a deployment's non-2xx answer stands for."""
+    host = urlsplit(deployment.api_base).netloc
+    return failure(status, headers, body, provider=deployment.provider, model=deployment.model, host=host)
 
 
 def failure_from_payload(
@@ -163,41 +206,6 @@ def _cleaned(payload: Any) -> Any:
         return parsed(masked(msgspec.json.encode(payload, enc_hook=str).decode()))
     except (RecursionError, UnicodeEncodeError):
         return "the error object is nested too deeply, or is no Unicode"
-
-
-def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
-    """Seconds the server asks us to wait; None where it does not say or says nonsense.
-
-    `retry-after-ms` wins over `retry-after`, which is seconds, an HTTP date or a duration such as `1m30s`.
-    """
-    ms = _number(headers.get("retry-after-ms", ""))
-    if ms is not None:
-        return ms / 1000
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    seconds = _number(text)
-    if seconds is not None:
-        return seconds
-    parts = _DURATION.fullmatch(text)
-    if parts and parts.group(0):
-        return sum(float(part) * unit for part, unit in zip(parts.groups(), (3600, 60, 1, 0.001), strict=True) if part)
-    try:
-        then = parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, then - (time.time() if now_s is None else now_s))
-
-
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
 
 
 def _error(
@@ -220,7 +228,7 @@ def _error(
         param=told.param,
         type=told.type,
         headers=headers,
-        retry_after_s=retry_after_s(headers, now_s),
+        retry_after_s=_wait_s(status, told, headers, now_s),
         retryable=_told_to_retry(headers, told),
     )
     if isinstance(error, errors.ContentPolicyViolationError) and told.details:
@@ -228,11 +236,19 @@ def _error(
     return error
 
 
+def _wait_s(status: int, told: Told, headers: Mapping[str, str], now_s: float | None) -> float | None:
+    """How long to wait: as asked, as the body says, or until the limit that was hit is reset."""
+    asked = retry_after_s(headers, now_s)
+    if asked is not None:
+        return asked
+    return told.wait_s if told.wait_s is not None or status != 429 else reset_after_s(headers, now_s)
+
+
 def _class(status: int, told: Told) -> type[APIError]:
     low = told.message[:20_000].lower()
     if status in (400, 413, 422) and _is_context(status, told, low):
         return errors.ContextWindowExceededError
-    if status in (400, 403) and _is_policy(told, low):
+    if status in (400, 403, 422) and _is_policy(told, low):
         return errors.ContentPolicyViolationError
     if status == 400 and "incorrect api key provided" in low:
         return errors.AuthenticationError  # xAI answers 400 for a wrong key

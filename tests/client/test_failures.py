@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from callmeter import errors
 from callmeter.client.error_bodies import MAX_MESSAGE_CHARS, hides_error, masked
-from callmeter.client.failures import CLASSES, failure, failure_from_payload, retry_after_s
+from callmeter.client.failures import CLASSES, failure, failure_from_payload
 from callmeter.client.plan import retryable
+from callmeter.client.waiting import reset_after_s, retry_after_s
 from callmeter.errors import (
     APIError,
     APIStatusError,
@@ -223,6 +224,74 @@ def test_a_long_page_is_cut_and_a_huge_one_not_parsed() -> None:
 )
 def test_the_wait_asked_for_is_read_in_every_spelling(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers, 1_000_000_000) == pytest.approx(seconds)
+
+
+RESETS = [
+    ("OpenAI", {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
+    ("OpenAI", {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1s"}, 1.0),
+    ("Groq", {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2m59.56s"}, 179.56),
+    ("Groq", {"x-ratelimit-remaining-tokens": "12", "x-ratelimit-reset-tokens": "7.66s"}, None),
+    ("Groq", {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+    (
+        "Anthropic",
+        {"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": "2001-09-09T01:47:10Z"},
+        30.0,
+    ),
+    (
+        "Anthropic",
+        {
+            "anthropic-ratelimit-input-tokens-remaining": "0",
+            "anthropic-ratelimit-input-tokens-reset": "2001-09-09T01:47:00+00:00",
+            "anthropic-ratelimit-output-tokens-remaining": "500",
+            "anthropic-ratelimit-output-tokens-reset": "2001-09-09T02:00:00Z",
+        },
+        20.0,
+    ),
+    ("Azure", {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "17"}, 17.0),
+    ("Cerebras", {"x-ratelimit-remaining-tokens-minute": "0", "x-ratelimit-reset-tokens-minute": "11.38"}, 11.38),
+    ("OpenRouter", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000000041000"}, 41.0),
+    ("GitHub", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000000042"}, 42.0),
+    ("Together", {"x-ratelimit-reset": "1"}, 1.0),
+    ("Mistral", {"ratelimitbysize-remaining": "0", "ratelimitbysize-reset": "5"}, 5.0),
+    ("Hugging Face", {"ratelimit": '"api";r=0;t=55', "ratelimit-policy": '"fixed window";"api";q=500;w=300'}, 55.0),
+    ("Hugging Face", {"ratelimit": '"api";r=489;t=55'}, None),
+    ("the longest counts", {"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "1m"}, 60.0),
+    ("over already", {"x-ratelimit-reset": "999999999"}, 999999999.0),
+    ("in the past", {"x-ratelimit-reset": "1000000000"}, 0.0),
+    ("nonsense", {"x-ratelimit-reset-tokens": "soon", "x-ratelimit-reset": ""}, None),
+]
+
+
+@pytest.mark.parametrize(("who", "headers", "seconds"), RESETS, ids=[who for who, *_ in RESETS])
+def test_a_limit_that_is_used_up_is_waited_for_in_every_spelling(
+    who: str, headers: dict[str, str], seconds: float | None
+) -> None:
+    assert reset_after_s(headers, 1_000_000_000) == pytest.approx(seconds)
+    raw = json.dumps(said("slow down")).encode()
+    assert failure(429, headers, raw, now_s=1_000_000_000).retry_after_s == pytest.approx(seconds)
+    assert failure(429, {**headers, "retry-after": "3"}, raw, now_s=1_000_000_000).retry_after_s == 3.0
+    # Headers of limits come with every answer; they mean a wait where a limit was hit.
+    assert failure(500, headers, raw, now_s=1_000_000_000).retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "seconds"),
+    [
+        (503, {"error": "Model gpt2 is currently loading", "estimated_time": 20.0}, 20.0),
+        (429, {"title": "Too many requests", "detail": "Request was throttled.", "status": 429, "retry_after": 4}, 4.0),
+        (503, {"error": "loading", "estimated_time": "soon"}, None),
+        (503, {"error": "loading", "estimated_time": -1}, None),
+    ],
+)
+def test_a_wait_that_the_body_tells_is_kept(status: int, body: Any, seconds: float | None) -> None:
+    assert failed(status, body).retry_after_s == seconds
+    assert failed(status, body, retry_after="7").retry_after_s == 7.0
+
+
+@given(st.text(max_size=40))
+def test_no_reset_header_breaks_the_reader(text: str) -> None:
+    seconds = reset_after_s({"x-ratelimit-reset": text, "ratelimit": text}, 0.0)
+    assert seconds is None or seconds >= 0
 
 
 @given(st.text(max_size=40))

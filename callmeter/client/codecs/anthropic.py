@@ -13,7 +13,7 @@ from callmeter.client.codecs.anthropic_stream import AnthropicDecoder
 from callmeter.client.codecs.base import Answer, Framing
 from callmeter.client.codecs.schemas import wanted
 from callmeter.client.codecs.unreadable import UNREADABLE, not_the_shape
-from callmeter.client.failures import failure, failure_from_payload
+from callmeter.client.failures import failure_at, failure_from_payload
 from callmeter.errors import APIError
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply, WireRequest
@@ -50,7 +50,7 @@ class Anthropic:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 def by_tool(call: Call, deployment: Deployment) -> bool:

@@ -13,7 +13,7 @@ from callmeter.client.codecs.cohere_stream import CohereDecoder
 from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.schemas import wanted
-from callmeter.client.failures import failure
+from callmeter.client.failures import failure_at
 from callmeter.errors import APIError, BadRequestError
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply, WireRequest
@@ -61,7 +61,7 @@ class CohereEndpoint:
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for; 498 is Cohere's for a token that is not good."""
         status = 401 if status == 498 else status
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 class Cohere(CohereEndpoint):

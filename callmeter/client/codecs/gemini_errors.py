@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from callmeter.client.error_bodies import MAX_PARSED_BYTES, parsed
-from callmeter.client.failures import failure, failure_from_payload
+from callmeter.client.failures import failure_at, failure_from_payload
 from callmeter.errors import APIError
 from callmeter.types import Deployment
 
@@ -21,7 +21,7 @@ def google_failure(status: int, headers: Mapping[str, str], body: bytes, deploym
         body = msgspec.json.encode(payload)
     if status == 400 and any(detail.get("reason") == "API_KEY_INVALID" for detail in _details(payload)):
         status = 401  # a wrong key is answered as a bad request
-    error = failure(status, _with_delay(headers, payload), body, provider=deployment.provider, model=deployment.model)
+    error = failure_at(status, _with_delay(headers, payload), body, deployment)
     return _named(error, payload)
 
 

@@ -16,7 +16,7 @@ from callmeter.client.codecs.messages import JSON, encode_body, plain_messages
 from callmeter.client.codecs.minted import completion_id, created_s
 from callmeter.client.codecs.openai_chat import authorization
 from callmeter.client.codecs.unreadable import UNREADABLE, bad_frame, broken_off, not_the_shape
-from callmeter.client.failures import failure, failure_from_payload
+from callmeter.client.failures import failure_at, failure_from_payload
 from callmeter.client.usage import completion_usage, count, metered, required
 from callmeter.errors import APIError
 from callmeter.shapes import Choice, Chunk, Completion, Delta, Message, StreamChoice
@@ -74,7 +74,7 @@ class LangGraph:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 CODEC = LangGraph()

@@ -17,7 +17,7 @@ from callmeter.client.codecs.transcripts import transcript
 from callmeter.client.codecs.unreadable import UNREADABLE, bad_frame, not_the_shape
 from callmeter.client.codecs.whole import WholeDecoder
 from callmeter.client.error_bodies import hides_error
-from callmeter.client.failures import failure, failure_from_payload
+from callmeter.client.failures import failure_at, failure_from_payload
 from callmeter.client.usage import completion_usage, count, metered, required
 from callmeter.errors import APIError
 from callmeter.shapes import Choice, Completion, Message
@@ -69,7 +69,7 @@ class NLPCloud:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 CODEC = NLPCloud()

@@ -12,7 +12,7 @@ from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, data_url, encode_body, parts, plain_messages, refuse, tool_calls
 from callmeter.client.codecs.ollama_answer import OllamaDecoder, answer
 from callmeter.client.codecs.schemas import wanted
-from callmeter.client.failures import failure
+from callmeter.client.failures import failure_at
 from callmeter.errors import APIError, BadRequestError
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply, WireRequest
@@ -72,7 +72,7 @@ class Ollama:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 def normalise_host(text: str) -> str:

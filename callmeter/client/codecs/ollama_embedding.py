@@ -12,7 +12,7 @@ from callmeter.client.codecs.messages import JSON, encode_body
 from callmeter.client.codecs.ollama import endpoint
 from callmeter.client.codecs.openai_chat import with_extra
 from callmeter.client.codecs.unreadable import UNREADABLE, not_the_shape
-from callmeter.client.failures import failure
+from callmeter.client.failures import failure_at
 from callmeter.client.operations import EMBEDDING
 from callmeter.client.usage import metered, required
 from callmeter.errors import APIError
@@ -58,7 +58,7 @@ class OllamaEmbedding:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 CODEC = OllamaEmbedding()

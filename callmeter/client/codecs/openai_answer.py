@@ -187,7 +187,9 @@ def message_fields(wire: JSON) -> JSON:
     notes = wire.get("provider_specific_fields")
     return {
         "content": content,
-        "tool_calls": [_tool_call(call) for call in _objects(calls) or ()] or None,
+        # Old text-generation-inference streams one call as an object.
+        "tool_calls": [_tool_call(call) for call in _objects([calls] if isinstance(calls, dict) else calls) or ()]
+        or None,
         "function_call": _function(function) if isinstance(function, dict) else None,
         "refusal": text(wire.get("refusal")),
         "reasoning_content": text(wire.get("reasoning_content")) or thought or reasoning,

@@ -31,7 +31,7 @@ from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, as_dict, encode_body
 from callmeter.client.codecs.openai_stream import OpenAIChatDecoder
 from callmeter.client.codecs.schemas import closed, wanted
-from callmeter.client.failures import failure
+from callmeter.client.failures import failure_at
 from callmeter.client.params import OPENAI_CHAT_PARAMS
 from callmeter.errors import APIError, BadRequestError
 from callmeter.types import Call, Deployment
@@ -88,7 +88,7 @@ class OpenAIChat:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 CODEC = OpenAIChat()

@@ -10,7 +10,7 @@ from callmeter.client.codecs.openai_answer import NOT_READ, loads, not_the_shape
 from callmeter.client.codecs.openai_chat import model_name, request_headers, with_extra
 from callmeter.client.codecs.openai_paths import address
 from callmeter.client.error_bodies import hides_error
-from callmeter.client.failures import failure, failure_from_payload
+from callmeter.client.failures import failure_at, failure_from_payload
 from callmeter.errors import APIError
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireRequest
@@ -40,7 +40,7 @@ class OpenAIEndpoint:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 def read(body: bytes, wire: msgspec.json.Decoder[W], what: str, deployment: Deployment) -> W:

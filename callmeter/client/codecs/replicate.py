@@ -14,7 +14,7 @@ from callmeter.client.codecs.headers import bearer, given
 from callmeter.client.codecs.messages import JSON, encode_body
 from callmeter.client.codecs.replicate_answer import GOING_ON, Prediction, ReplicateDecoder, answer, predicted
 from callmeter.client.codecs.transcripts import Transcript, transcript
-from callmeter.client.failures import failure
+from callmeter.client.failures import failure_at
 from callmeter.errors import APIError, BadRequestError
 from callmeter.types import Call, Deployment
 from callmeter.wire import WireReply, WireRequest
@@ -86,7 +86,7 @@ class Replicate:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 CODEC = Replicate()

@@ -17,7 +17,7 @@ from callmeter.client.codecs.messages import JSON, encode_body, refuse
 from callmeter.client.codecs.minted import completion_id, created_s
 from callmeter.client.codecs.transcripts import transcript
 from callmeter.client.codecs.unreadable import UNREADABLE, bad_frame, broken_off, not_the_shape
-from callmeter.client.failures import failure, failure_from_payload
+from callmeter.client.failures import failure_at, failure_from_payload
 from callmeter.errors import APIError
 from callmeter.shapes import Choice, Chunk, Completion, Delta, Message, StreamChoice
 from callmeter.types import Call, Deployment
@@ -79,7 +79,7 @@ class Triton:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> APIError:
         """The error that a non-2xx answer stands for."""
-        return failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+        return failure_at(status, headers, body, deployment)
 
 
 CODEC = Triton()

@@ -12,7 +12,8 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 def not_the_shape(what: str, data: bytes, problem: Exception, deployment: Deployment) -> APIResponseValidationError:
     """The error for an answer that should have been `what`; it quotes the first 200 bytes."""
     return APIResponseValidationError(
-        f"{deployment.provider} sent something that is not {what} ({problem}): {data[:200]!r}",
+        f"{deployment.provider} sent something that is not {what} ({problem}): {data[:200]!r}; check api_base "
+        f"{deployment.api_base!r}",
         deployment.provider,
         deployment.model,
     )

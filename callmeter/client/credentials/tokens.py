@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from callmeter.client.error_bodies import told_by
-from callmeter.client.failures import retry_after_s
+from callmeter.client.waiting import retry_after_s
 from callmeter.errors import APIConnectionError, APIError, AuthenticationError
 from callmeter.wire import WireReply, WireRequest
 
