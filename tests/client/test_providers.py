@@ -190,3 +190,54 @@ def test_content_that_must_be_plain_and_is_not_is_refused(provider: FakeProvider
     image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]}]
     with pytest.raises(BadRequestError, match=r"messages\[0\] has parts that are not text"):
         callmeter.completion("publicai/m", image, api_base=provider.openai_base, api_key="k")
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("meta-llama/Llama-3.3-70B-Instruct", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("meta-llama/Llama-3.3-70B-Instruct:groq", "meta-llama/Llama-3.3-70B-Instruct:groq"),
+        ("meta-llama/Llama-3.3-70B-Instruct:cheapest", "meta-llama/Llama-3.3-70B-Instruct:cheapest"),
+        ("together/deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-R1:together"),
+        ("together/DeepSeek-R1", "together/DeepSeek-R1"),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b"),
+        ("openai/org/m", "org/m:openai"),
+    ],
+)
+def test_hugging_face_routes_to_the_provider_that_the_model_names(
+    asked: str, sent: str, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_BILL_TO", "acme")
+    callmeter.completion(f"huggingface/{asked}", M, api_base=provider.openai_base, api_key="hf_k")
+    (heard,) = provider.requests
+    assert heard.path == "/v1/chat/completions"
+    assert json.loads(heard.body)["model"] == sent
+    assert (heard.headers["authorization"], heard.headers["x-hf-bill-to"]) == ("Bearer hf_k", "acme")
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        ("", "/v1/chat/completions"),
+        ("/", "/v1/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/behind/a/proxy", "/behind/a/proxy/v1/chat/completions"),
+        ("/together/v1", "/together/v1/chat/completions"),
+        ("/novita/v3/openai", "/novita/v3/openai/chat/completions"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_dedicated_endpoint_is_found_under_its_address_in_any_form(
+    base: str, path: str, stream: bool, provider: FakeProvider
+) -> None:
+    answer = callmeter.completion("huggingface/tgi", M, api_base=provider.url + base, api_key="hf_k", stream=stream)
+    if stream:
+        list(answer)
+    (heard,) = provider.requests
+    assert (heard.path, json.loads(heard.body)["model"]) == (path, "tgi")
+
+
+def test_a_model_routed_by_hugging_face_is_priced_as_that_providers() -> None:
+    where = deployment(BY_NAME["huggingface"], "together/deepseek-ai/DeepSeek-R1", environ={"HF_TOKEN": "hf_k"})
+    assert where.model == "deepseek-ai/DeepSeek-R1:together"

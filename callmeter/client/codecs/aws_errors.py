@@ -12,7 +12,7 @@ import msgspec
 
 from callmeter.client.codecs.base import Frame
 from callmeter.client.error_bodies import MAX_PARSED_BYTES, parsed
-from callmeter.client.failures import failure
+from callmeter.client.failures import failure_at
 from callmeter.errors import APIError
 from callmeter.types import Deployment
 
@@ -62,7 +62,7 @@ def aws_failure(status: int, headers: Mapping[str, str], body: bytes, deployment
         status = original  # SageMaker's word for what the container answered
     if status == HTTPStatus.FORBIDDEN and isinstance(message, str) and OF_A_KEY.search(message):
         status = HTTPStatus.UNAUTHORIZED
-    error = failure(status, headers, body, provider=deployment.provider, model=deployment.model)
+    error = failure_at(status, headers, body, deployment)
     if error.type is None and kind:
         error.type = kind
     return error

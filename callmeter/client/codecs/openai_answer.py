@@ -110,8 +110,8 @@ def _read_patiently(body: bytes, call: Call, deployment: Deployment) -> tuple[_W
 
 def _choice(wire: JSON, position: int, deployment: Deployment) -> Choice:
     index, message = whole(wire.get("index")), wire.get("message")
-    finish_reason, notes = finish(wire, deployment)
     said = Message(**message_fields(message if isinstance(message, dict) else {"content": wire.get("text")}))
+    finish_reason, notes = finish(wire, deployment, bool(said.tool_calls))
     return Choice(
         finish_reason=unsaid_finish(bool(said.tool_calls)) if wire.get("finish_reason") == "" else finish_reason,
         index=position if index is None else index,
@@ -154,7 +154,7 @@ def _scrubbed(value: Any) -> Any:
     return value
 
 
-def finish(wire: JSON, deployment: Deployment) -> tuple[str | None, JSON | None]:
+def finish(wire: JSON, deployment: Deployment, called: bool) -> tuple[str | None, JSON | None]:
     """A choice's finish reason in OpenAI's words, with the server's own word kept where it differs.
 
     Raises `InternalServerError` for `error`, which is no way to finish.
@@ -165,12 +165,12 @@ def finish(wire: JSON, deployment: Deployment) -> tuple[str | None, JSON | None]
         return None, None
     if said == "error":
         raise _ended_in_error(deployment)
-    reason = said if said in FINISH_REASONS else NATIVE_FINISH.get(said.lower(), "stop")
+    reason = said if said in FINISH_REASONS else NATIVE_FINISH.get(said.lower(), unsaid_finish(called))
     return reason, None if native == reason else {"native_finish_reason": native}
 
 
 def unsaid_finish(called: bool) -> str:
-    """The reason of a whole answer whose server leaves it blank, as Snowflake's does."""
+    """The reason of an end that is told in no word we know, or is left blank as Snowflake does."""
     return "tool_calls" if called else "stop"
 
 

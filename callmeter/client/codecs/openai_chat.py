@@ -15,7 +15,7 @@ A provider's deviations are data, in its row's `quirks`:
     flat_schema         True where a JSON schema stands in `response_format.schema`
     model_prefix        what comes before a model's short name
     path                the endpoint's path, where it is not `/chat/completions`
-    dedicated_path      the path at an `api_base` of the caller's own that ends without `/v1`
+    dedicated_path      the path at an `api_base` of the caller's own that ends without `/v1` or `/openai`
     duration_in_verbose_json   True where a transcription's seconds are in that format alone
     key_header          the header that holds the bare key, where it is not `Authorization: Bearer`
 
@@ -103,7 +103,7 @@ def endpoint(deployment: Deployment) -> str:
 def chat_path(deployment: Deployment) -> str:
     """What comes after a base that names no operation."""
     quirks = deployment.quirks
-    dedicated = "dedicated_path" in quirks and not deployment.api_base.rstrip("/").endswith("/v1")
+    dedicated = "dedicated_path" in quirks and not deployment.api_base.rstrip("/").endswith(("/v1", "/openai"))
     path: str = quirks["dedicated_path"] if dedicated else quirks.get("path", "/chat/completions")
     return path
 

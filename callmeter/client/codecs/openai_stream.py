@@ -147,7 +147,7 @@ class OpenAIChatDecoder:
         # A whole message comes from servers that take no notice of `stream`.
         said = wire.get("delta") if wire.get("delta") is not None else wire.get("message")
         delta = Delta(**message_fields(said if isinstance(said, dict) else {"content": wire.get("text")}))
-        reason, notes = finish(wire, self._deployment)
+        reason, notes = finish(wire, self._deployment, bool(delta.tool_calls) or index in self._called)
         if wire.get("finish_reason") == "":
             self._blank.add(index)
         if delta.tool_calls:

@@ -2,7 +2,7 @@
 
 from callmeter.client.credentials.aws_profiles import region_of_profile
 from callmeter.client.providers import aws_names
-from callmeter.client.providers.row import RESPONSES, Provider, Variable
+from callmeter.client.providers.row import OPENAI_CHAT, RESPONSES, Named, Provider, Variable
 
 GOOGLE = {
     "project": Variable(
@@ -91,6 +91,19 @@ ENTRA = {
         default="https://cognitiveservices.azure.com/.default",
     ),
 }
+
+HUGGING_FACE_ROUTES_TO = frozenset(
+    """baseten cerebras cohere deepinfra fal-ai featherless-ai fireworks-ai groq hf-inference novita nscale openai
+    ovhcloud publicai replicate scaleway together wavespeed zai-org""".split()
+)
+"""Inference providers by their names there. Source: huggingface_hub 2.4.0, `inference/_providers`."""
+
+
+def routed(model: str) -> Named:
+    """A model at Hugging Face: `PROVIDER/ORG/NAME` is asked for as `ORG/NAME:PROVIDER`."""
+    provider, _, rest = model.partition("/")
+    return Named(OPENAI_CHAT, f"{rest}:{provider}" if provider in HUGGING_FACE_ROUTES_TO and "/" in rest else model)
+
 
 ROWS = (
     Provider(
@@ -226,8 +239,10 @@ ROWS = (
         aliases=("hf",),
         serves=("chat", "responses"),
         headers={"x-hf-bill-to": "$HF_BILL_TO"},
+        reads=routed,
         quirks={"dedicated_path": "/v1/chat/completions"},
         docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
+        verified="recorded",
     ),
     Provider(
         "langgraph",
