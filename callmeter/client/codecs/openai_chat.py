@@ -10,6 +10,7 @@ A provider's deviations are data, in its row's `quirks`:
     free_cache          True where `prompt_tokens` leaves cache reads out, which cost nothing
     values              {parameter: {our value: its value}}
     lacks               names of parameters it refuses (read where parameters are admitted)
+    unsent              names of parameters that are for our own account alone, where the provider refuses them
     body                fields that go into every body
     plain_content       True where a message's content must be a string
     flat_schema         True where a JSON schema stands in `response_format.schema`
@@ -155,7 +156,9 @@ def with_extra(body: JSON, call: Call) -> JSON:
 
 
 def _deviate(body: JSON, quirks: Mapping[str, Any]) -> None:
-    """What this provider spells otherwise."""
+    """What this provider spells otherwise, or knows nothing of."""
+    for name in quirks.get("unsent", ()):
+        body.pop(name, None)
     for name, values in quirks.get("values", {}).items():
         if isinstance(body.get(name), str):
             body[name] = values.get(body[name], body[name])

@@ -198,7 +198,15 @@ ROWS = (
             "rename": {"max_completion_tokens": "max_tokens", "seed": "random_seed"},
             "values": {"tool_choice": {"required": "any"}},
             "no_stream_options": True,
+            "unsent": ("user",),
+            # What it does not know, it refuses. Source: mistralai 3.7.0, `ChatCompletionRequest`.
+            "lacks": (
+                *("audio", "function_call", "functions", "logit_bias", "modalities", "moderation"),
+                *("prompt_cache_options", "prompt_cache_retention", "safety_identifier", "store", "verbosity"),
+                "web_search_options",
+            ),
         },
+        verified="sdk",
     ),
     Provider(
         "moonshot",
