@@ -78,8 +78,9 @@ def _messages(call: Call) -> list[JSON]:
 
 def _message(message: JSON, n: int, names: Mapping[str, str]) -> JSON:
     role, content = message.get("role"), message.get("content")
-    if any(part.get("type") not in ("text", "refusal") for part in parts(content)):
-        raise refuse(parts(content)[0], "GigaChat", "upload files there, and name them in attachments")
+    for part in parts(content):
+        if part.get("type") not in ("text", "refusal"):
+            raise refuse(part, "GigaChat", "upload the file there, and name its id in the message's attachments")
     text = "".join(part.get("text") or part.get("refusal") or "" for part in parts(content))
     if role in ("tool", "function"):
         name = message.get("name") or names.get(str(message.get("tool_call_id")))

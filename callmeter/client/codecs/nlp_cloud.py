@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from callmeter.client.codecs.base import Answer
 from callmeter.client.codecs.headers import given
-from callmeter.client.codecs.messages import JSON, encode_body, refuse
+from callmeter.client.codecs.messages import JSON, encode_body
 from callmeter.client.codecs.minted import completion_id, created_s
 from callmeter.client.codecs.transcripts import transcript
 from callmeter.client.codecs.unreadable import UNREADABLE, bad_frame, not_the_shape
@@ -27,7 +27,6 @@ from callmeter.wire import WireReply, WireRequest
 RENAMED = {
     "max_completion_tokens": "max_length",
     "max_tokens": "max_length",
-    "n": "num_return_sequences",
     "temperature": "temperature",
     "top_p": "top_p",
 }
@@ -77,8 +76,6 @@ CODEC = NLPCloud()
 
 def _body(call: Call) -> JSON:
     said = transcript(call.messages, "NLP Cloud")
-    if said.images:
-        raise refuse({"type": "image_url"}, "NLP Cloud", "send text only")
     params = call.params
     body: JSON = {"text": "\n\n".join(filter(None, (said.system, said.prompt))), "remove_input": True}
     body |= {theirs: params[ours] for ours, theirs in RENAMED.items() if params.get(ours) is not None}

@@ -110,7 +110,7 @@ def model_input(call: Call, deployment: Deployment) -> JSON:
 
     Raises `BadRequestError` for tools and for parts other than text and images.
     """
-    params, said = call.params, transcript(call.messages, "Replicate")
+    params, said = call.params, transcript(call.messages, "Replicate", sees=True)
     body: JSON = {"prompt": said.prompt} | ({"system_prompt": said.system} if said.system else {})
     body |= {name: params[name] for name in SAME if params.get(name) is not None}
     most = params.get("max_completion_tokens") or params.get("max_tokens")

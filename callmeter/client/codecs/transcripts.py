@@ -17,10 +17,11 @@ class Transcript(NamedTuple):
     images: tuple[str, ...] = ()
 
 
-def transcript(messages: Sequence[Any], wire: str) -> Transcript:
+def transcript(messages: Sequence[Any], wire: str, *, sees: bool = False) -> Transcript:
     """The conversation. One question is the prompt itself; more turns are written down with who said them.
 
-    Raises `BadRequestError` naming `wire` for tools, and for parts that are neither text nor an image.
+    `sees` is whether the wire takes images. Raises `BadRequestError` naming `wire` for tools, and for parts it cannot
+    take.
     """
     system: list[str] = []
     turns: list[tuple[str, str]] = []
@@ -29,7 +30,7 @@ def transcript(messages: Sequence[Any], wire: str) -> Transcript:
         role = message.get("role")
         if message.get("tool_calls") or role in ("tool", "function"):
             raise BadRequestError(f"{wire} knows no tools, and messages[{n}] is about one: leave it out.")
-        texts = [_text(part, images, wire) for part in parts(message.get("content"))]
+        texts = [_text(part, images if sees else None, wire) for part in parts(message.get("content"))]
         said = "".join(texts)
         if role in ("system", "developer"):
             system.append(said)
@@ -45,12 +46,12 @@ def transcript(messages: Sequence[Any], wire: str) -> Transcript:
     return Transcript("\n\n".join(system), "\n\n".join(lines), tuple(images))
 
 
-def _text(part: JSON, images: list[str], wire: str) -> str:
+def _text(part: JSON, images: list[str] | None, wire: str) -> str:
     match part.get("type"):
         case "text":
             return part.get("text") or ""
-        case "image_url":
+        case "image_url" if images is not None:
             image = part.get("image_url")
             images.append(str(image.get("url") if isinstance(image, Mapping) else image))
             return ""
-    raise refuse(part, wire, "use text or image_url")
+    raise refuse(part, wire, "send text only" if images is None else "use text or image_url")

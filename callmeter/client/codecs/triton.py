@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from callmeter.client.codecs.base import Answer, Frame, Meter
 from callmeter.client.codecs.headers import bearer, given
-from callmeter.client.codecs.messages import JSON, encode_body, refuse
+from callmeter.client.codecs.messages import JSON, encode_body
 from callmeter.client.codecs.minted import completion_id, created_s
 from callmeter.client.codecs.transcripts import transcript
 from callmeter.client.codecs.unreadable import UNREADABLE, bad_frame, broken_off, not_the_shape
@@ -95,8 +95,6 @@ def endpoint(deployment: Deployment, *, stream: bool) -> str:
 
 def _body(call: Call) -> JSON:
     said = transcript(call.messages, "Triton")
-    if said.images:
-        raise refuse({"type": "image_url"}, "Triton's generate extension", "send text only")
     params = call.params
     sampling: JSON = {"stream": call.stream}
     sampling |= {name: params[name] for name in SAME if params.get(name) is not None}
