@@ -198,7 +198,7 @@ def message_fields(wire: JSON) -> JSON:
         "provider_specific_fields": notes if isinstance(notes, dict) else None,
         "thinking_blocks": _objects(wire.get("thinking_blocks")),
         "reasoning_details": _objects(wire.get("reasoning_details")),
-        "annotations": items(wire.get("annotations")),
+        "annotations": items(wire.get("annotations")) or _references(wire.get("content")),
         "images": items(wire.get("images")),
     }
 
@@ -219,6 +219,12 @@ def _content(value: Any) -> tuple[str | None, str | None]:
         else:
             said.append((text(part.get("text")) if isinstance(part, dict) else text(part)) or "")
     return "".join(said) if said else None, "".join(thought) or None
+
+
+def _references(content: Any) -> list[JSON] | None:
+    """The parts of a content that name its sources, as Mistral has them: `{type: reference, reference_ids}`."""
+    listed = _objects(content) if isinstance(content, list) else None
+    return [part for part in listed or () if part.get("type") == "reference"] or None
 
 
 def _tool_call(wire: JSON) -> ToolCall:
