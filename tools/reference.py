@@ -12,6 +12,8 @@ from callmeter.settings import Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
 
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
+
 SETTINGS_HEAD = """# Settings
 
 Each is a keyword of `callmeter.configure(…)`, a line of `config.toml` in the home (or of the file that
@@ -48,14 +50,63 @@ the same bytes; a recorded answer; or the provider's documentation alone.
 |---|---|---|---|---|---|---|
 """
 
+WIRES_HEAD = """
+## Wires of chat
+
+How each wire was verified, as far as it was. *Golden cases* are requests and answers in bytes, decoded whole and cut at
+every byte. Nothing here was tried against a paid service; a case that was not recorded was written after the
+documentation or the types of the SDK that is named.
+
+| wire | golden cases | held against |
+|---|---|---|
+"""
+
+HELD_AGAINST = {
+    "anthropic": "the `anthropic` package",
+    "anthropic_bedrock": "the `anthropic` package's client for Bedrock, and `boto3`",
+    "anthropic_vertex": "the `anthropic` package's client for Vertex AI",
+    "azure": "the `openai` package's client for Azure",
+    "azure_ai": "documentation alone, beyond what it shares with `azure`",
+    "azure_anthropic": "documentation alone, beyond what it shares with `anthropic`",
+    "bedrock": "the `boto3` package",
+    "cohere": "the `cohere` package",
+    "gemini": "the `google-genai` package",
+    "gigachat": "the `gigachat` package; its sign-in by documentation",
+    "langgraph": "answers recorded from `langgraph-api` 0.16.7; tools and usage of several models by its types",
+    "nlp_cloud": "documentation alone, and the request by the `nlpcloud` package's source",
+    "ollama": "the `ollama` package",
+    "openai_chat": "the `openai` and `mistralai` packages; streams that others recorded at OpenRouter and Together",
+    "openai_responses": "the `openai` package",
+    "openai_text": "the `openai` package",
+    "replicate": "the `replicate` package; errors by recorded texts",
+    "sagemaker": "the `boto3` package; what a container answers, by documentation",
+    "sap": "documentation alone",
+    "triton": "documentation alone",
+    "watsonx": "documentation and the types of `ibm-watsonx-ai` 1.8.1; a recorded error",
+}
+"""What each wire was held against, in words. A wire that is missing here fails the page."""
+
 PROVIDERS_FOOT = """
+## Signing in
+
+Amazon's signatures are compared with those of `botocore`. Tokens of Google, Azure, IBM, Databricks, GigaChat and SAP
+are tried against doubles of their token services. Oracle's signatures are verified with the public key, and came out
+the same as those of the `oci` package 2.189.0.
+
 Not callable yet: Black Forest Labs, fal, Runway and Stability AI, which make images alone.
 """
 
 
 def providers_page() -> str:
     """`docs/providers.md`, from the rows themselves."""
-    return PROVIDERS_HEAD + "".join(_provider_line(row) for row in PROVIDERS) + PROVIDERS_FOOT
+    spoken = {wire for row in PROVIDERS if "chat" in row.serves for wire in (row.codec, *row.wires.values())}
+    wires = "".join(_wire_line(wire) for wire in sorted(spoken | HELD_AGAINST.keys()) if codecs.exists(wire))
+    return PROVIDERS_HEAD + "".join(_provider_line(row) for row in PROVIDERS) + WIRES_HEAD + wires + PROVIDERS_FOOT
+
+
+def _wire_line(wire: str) -> str:
+    cases = len(list((GOLDEN / wire).glob("*/call.json")))
+    return f"| `{wire}` | {cases or 'those of the wire it extends'} | {HELD_AGAINST[wire]} |\n"
 
 
 def _provider_line(row: Provider) -> str:

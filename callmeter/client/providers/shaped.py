@@ -6,6 +6,7 @@ MAX_TOKENS = {"rename": {"max_completion_tokens": "max_tokens"}}
 """For those that know `max_tokens` only."""
 
 ROWS = (
+    # Its OpenAI-shaped chat; the older `/complete` is not spoken.
     Provider(
         "aleph_alpha",
         display="Aleph Alpha",
@@ -15,6 +16,7 @@ ROWS = (
         docs="https://docs.aleph-alpha.com/api/chat-completions/",
         quirks=MAX_TOKENS,
     ),
+    # Its OpenAI-compatible surface; the one of its own says no more.
     Provider(
         "bytez",
         display="Bytez",
@@ -41,6 +43,7 @@ ROWS = (
         key_env=("CLARIFAI_PAT", "CLARIFAI_API_KEY"),
         docs="https://docs.clarifai.com/compute/inference/open-ai/",
     ),
+    # Its OpenAI-compatible surface, beside `/ai/run/{model}`.
     Provider(
         "cloudflare",
         display="Cloudflare Workers AI",
@@ -83,6 +86,7 @@ ROWS = (
         serves=("chat", "embedding"),
         docs="https://www.alibabacloud.com/help/en/model-studio/use-qwen-by-calling-api",
     ),
+    # Serving endpoints are OpenAI-compatible; `/ai-gateway/mlflow/v1` is another base for the same.
     Provider(
         "databricks",
         display="Databricks",
@@ -311,6 +315,7 @@ ROWS = (
         docs="https://portkey.ai/docs/api-reference/inference-api/headers",
         quirks={"key_header": "x-portkey-api-key"},
     ),
+    # The OpenAI-compatible path of each deployment, beside `/generate`.
     Provider(
         "predibase",
         display="Predibase",
@@ -326,6 +331,7 @@ ROWS = (
         docs="https://docs.sarvam.ai/api-reference-docs/chat/chat-completions",
         quirks=MAX_TOKENS,
     ),
+    # Cortex's OpenAI-compatible endpoint; the older `inference:complete` is not spoken.
     Provider(
         "snowflake",
         display="Snowflake Cortex",

@@ -229,6 +229,7 @@ ROWS = (
         exchanges_key=True,
         quirks={"usage": {"cache_read_tokens": "precached_prompt_tokens"}, "free_cache": True},
         docs="https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat",
+        verified="sdk",
     ),
     Provider(
         "huggingface",
@@ -265,6 +266,7 @@ ROWS = (
         base_env=("NLP_CLOUD_API_BASE",),
         docs="https://docs.nlpcloud.com/#generation",
     ),
+    # Oracle's OpenAI-compatible endpoint; its own `/20231130/actions/chat` is not spoken.
     Provider(
         "oci",
         display="Oracle Cloud Generative AI",
