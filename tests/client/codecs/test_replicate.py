@@ -13,7 +13,7 @@ from callmeter.client.codecs.base import Later
 from callmeter.client.codecs.replicate import CODEC, model_input, where
 from callmeter.errors import BadRequestError, InternalServerError, NotFoundError, Timeout, UnsupportedParamsError
 from callmeter.events.model import CallFailed, CallSucceeded, StreamCompleted
-from callmeter.testing import FakeProvider
+from callmeter.testing import FakeProvider, FixedClock, capture_events
 from callmeter.types import Call, Deployment, Secret, Timeouts
 from callmeter.wire import WireReply
 from tests.client.codecs.one_answer import serving
@@ -63,6 +63,20 @@ def test_a_prediction_is_asked_for_until_it_is_there_and_is_one_call(provider: F
     assert len(end.attempts) == 1
     assert end.usage is not None
     assert (end.usage.input_tokens, end.usage.output_tokens, end.usage_source) == (9, 2, "provider")
+
+
+def test_an_attempt_takes_from_its_first_request_and_waiting_is_no_overhead_of_ours(provider: FakeProvider) -> None:
+    clock = FixedClock()
+    with capture_events(clock=clock, sleep=clock.advance) as seen:
+        provider.answer(201, body=prediction("starting"))
+        provider.answer(body=prediction("processing"))
+        provider.answer(body=DONE)
+        ask(provider)
+    start, end = seen
+    assert isinstance(end, CallSucceeded)
+    (attempt,) = end.attempts
+    assert attempt.at_ns == start.at_ns
+    assert (attempt.latency_s, end.latency_s, end.overhead_s, end.retry_wait_s) == (1.0, 1.0, 0.0, 0.0)
 
 
 def test_awaited_calls_take_the_same_steps(provider: FakeProvider) -> None:
