@@ -231,7 +231,7 @@ class Recorder:
             call=self.facts,
             content=self._content(None) if self._shows_content else None,
         )
-        self.runtime.publish(event, len(self._body))
+        self.runtime.publish(event, self._kept_bytes() if self._shows_content else 0)
 
     def _metered(self, seen: Delivered, *, whole: bool) -> "Metered":
         """The provider's count of a whole answer; else ours, which never exceeds what was delivered and sent."""
@@ -321,7 +321,7 @@ class Recorder:
             content=self._content(answer, error),
             cache=self.cache,
         )
-        rt.publish(self.end, len(self._body) + answer_bytes)
+        rt.publish(self.end, self._kept_bytes(answer_bytes))
 
     def _facts_at_end(self) -> CallFacts:
         """The start's facts; after a fallback, with the deployment that served the call."""
@@ -339,6 +339,10 @@ class Recorder:
             request_body=self._body,
             kwargs={**self._kwargs, "exception": error},
         )
+
+    def _kept_bytes(self, answer_bytes: int = 0) -> int:
+        """About how much an event keeps alive: the request as it was sent, and perhaps what it was made of."""
+        return 2 * len(self._body) + answer_bytes if self._shows_content else len(self._body)
 
     def _timed(self, usage: Usage) -> Usage:
         """The usage, with the attempt's own time where that is what the caller's price is for."""

@@ -1,12 +1,16 @@
 """How the journal stays within its bounds: content goes first, then the oldest events, and every loss is counted."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import TypeVar
 
 import msgspec
 
 from callmeter.events.hot import Hot
 from callmeter.events.journal_schema import DROPPED, LEDGER, Loss, Row, event_crc
 from callmeter.events.store import commit_points
+
+T = TypeVar("T")
 
 AsRow = Callable[[Loss], Row]
 """Makes the event that reports a loss."""
@@ -15,15 +19,14 @@ Candidate = tuple[int, str, int, int, int]
 """A row that may be dropped: sink, its identity, seq, bytes, kind of event."""
 
 STEP_ROWS = 500
-"""Rows shed in one transaction."""
+STEP_BYTES = 8 << 20
+"""Rows shed in one transaction, so that nobody waits long for it."""
 
 _shed = commit_points("shed", "content taken out of the oldest events")
 _drop = commit_points("drop", "the oldest events dropped")
 
-_WITH_CONTENT = """
-SELECT seq, id, call_id, kind, at_ns, ledger, body FROM events
-WHERE seq > ? AND length(body) > 512 ORDER BY seq LIMIT ?
-"""
+_LARGE = "SELECT seq, length(body) FROM events WHERE seq > ? AND length(body) > 512 ORDER BY seq LIMIT ?"
+_EVENT = "SELECT id, call_id, kind, at_ns, ledger, body FROM events WHERE seq = ?"
 _OLDEST_QUEUED = """
 SELECT o.sink, s.identity, o.seq, ifnull(length(e.body), 0), ifnull(e.kind, 0)
 FROM outbox AS o JOIN sinks AS s ON s.n = o.sink LEFT JOIN events AS e ON e.seq = o.seq
@@ -43,20 +46,24 @@ class Bounds(Hot):
         """Take the content out of some of the oldest events; where to go on, or None where there is no more."""
 
         def work() -> int | None:
-            rows = self._db.execute(_WITH_CONTENT, (after_seq, STEP_ROWS)).fetchall()
-            count = freed = 0
-            for seq, id, call_id, kind, at_ns, ledger, body in rows:
-                thin = without_content(body)
-                if thin is None:
-                    continue
-                crc = event_crc(seq, id, call_id, kind, at_ns, ledger, thin)
-                self._db.execute("UPDATE events SET body = ?, crc = ? WHERE seq = ?", (thin, crc, seq))
-                count, freed = count + 1, freed + len(body) - len(thin)
-            if count:
-                self._report([Loss("", "content_shed", count, freed)], as_row)
-            return rows[-1][0] if rows else None
+            found = self._db.execute(_LARGE, (after_seq, STEP_ROWS)).fetchall()
+            large = _first(found, [size for _, size in found], STEP_BYTES)
+            freed = [size for seq, _ in large if (size := self._thin(seq))]
+            if freed:
+                self._report([Loss("", "content_shed", len(freed), sum(freed))], as_row)
+            return large[-1][0] if large else None
 
         return self._write(work, _shed)
+
+    def _thin(self, seq: int) -> int:
+        """Take the content out of an event; how many bytes that freed."""
+        id, call_id, kind, at_ns, ledger, body = self._db.execute(_EVENT, (seq,)).fetchone()
+        thin = without_content(body)
+        if thin is None:
+            return 0
+        crc = event_crc(seq, id, call_id, kind, at_ns, ledger, thin)
+        self._db.execute("UPDATE events SET body = ?, crc = ? WHERE seq = ?", (thin, crc, seq))
+        return len(body) - len(thin)
 
     def drop_oldest(
         self, as_row: AsRow, identity: str | None = None, reason: str = "journal_full", enough_bytes: int = 1 << 62
@@ -76,7 +83,7 @@ class Bounds(Hot):
             # Reports of losses are events too: dropping them one by one, with a report each, would free nothing.
             events = [row for row in rows if row[4] != DROPPED]
             chosen = rows if len(rows) - len(events) >= STEP_ROWS // 5 else events
-            chosen = _first(chosen, enough_bytes)
+            chosen = _first(chosen, [row[3] for row in chosen], enough_bytes)
             losses = self._drop_queued(chosen, reason) if chosen or identity else self._drop_hot(reason)
             self._report(losses, as_row)
             return sum(loss.count for loss in losses)
@@ -169,11 +176,9 @@ class Bounds(Hot):
         return int(pages - free) * int(self._db.execute("PRAGMA page_size").fetchone()[0])
 
 
-def _first(rows: Sequence[Candidate], enough_bytes: int) -> Sequence[Candidate]:
+def _first(rows: Sequence[T], sizes: Iterable[int], enough_bytes: int) -> Sequence[T]:
     """As many of the first rows as it takes to make up so many bytes."""
-    total = 0
-    for count, row in enumerate(rows, 1):
-        total += row[3]
+    for count, total in enumerate(accumulate(sizes), 1):
         if total >= enough_bytes:
             return rows[:count]
     return rows

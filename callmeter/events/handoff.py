@@ -73,17 +73,19 @@ class Handoff:
             self._asleep_below = len(self._queue) + self.max_events
             self._changed.notify_all()
 
-    def take(self, max_events: int) -> list[AnyEvent]:
-        """The oldest events. They count as held until `finish` is called."""
+    def take(self, max_events: int, max_bytes: int) -> list[AnyEvent]:
+        """The oldest events; one at least if there is any. They count as held until `finish` is called."""
         with self.lock:
             taken: list[AnyEvent] = []
-            while self._queue and len(taken) < max_events:
+            size = 0
+            while self._queue and len(taken) < max_events and size < max_bytes:
                 held = self._queue.popleft()
                 if held.event is None:
                     continue
                 taken.append(held.event)
                 held.event = None
-                self._taken_bytes += held.size
+                size += held.size
+            self._taken_bytes += size
             for waiting in (self._fat, self._others):
                 while waiting and waiting[0].event is None:
                     waiting.popleft()

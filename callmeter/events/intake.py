@@ -33,7 +33,8 @@ class Want(NamedTuple):
 Wants = tuple[Want, ...]
 
 GROUP_MAX_EVENTS = 1000
-GROUP_MAX_BYTES = 4 << 20
+GROUP_MAX_BYTES = 1 << 20
+"""A group is in memory several times over: encoded, in the record of the spool, in SQLite's pages."""
 
 
 class Group:
@@ -133,7 +134,7 @@ class Intake:
     def _taken_rows(self, hash_key: bytes) -> list[Row]:
         group, rows = self.group, list[Row]()
         while not group.full:
-            events = self._handoff.take(GROUP_EVENTS)
+            events = self._handoff.take(GROUP_EVENTS, GROUP_MAX_BYTES - group.size)
             if not events:
                 break
             made = [row for event in events if (row := self._row_or_loss(event, hash_key)) is not None]

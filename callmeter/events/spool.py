@@ -76,14 +76,15 @@ class Spool:
     def append(self, rows: Sequence[Row]) -> bool:
         """Put rows beyond the reach of a kill. False where the file system refuses: then the journal does alone."""
         record = _record(rows)
+        size = sum(map(len, record))
         if self._current is None:
             self._current, self._next, self._size = self._next, None, 0
         if self._current is None:
             return False
         _before_write()
         try:
-            written = os.write(self._current.fd, record)
-            if written == len(record):
+            written = os.writev(self._current.fd, record)
+            if written == size:
                 self._size += written
                 _after_write()
                 return True
@@ -110,13 +111,13 @@ class Spool:
         self._current = self._next = None
 
 
-def _record(rows: Sequence[Row]) -> bytes:
+def _record(rows: Sequence[Row]) -> tuple[bytes, bytes]:
     try:
         payload = _encode(rows)
     except UNSTORABLE:
         # The journal refuses such rows too, and counts them; the others belong here all the same.
         payload = _encode([row for row in rows if _is_storable(row)])
-    return _HEAD.pack(len(payload), crc32(payload)) + payload
+    return _HEAD.pack(len(payload), crc32(payload)), payload
 
 
 def _is_storable(row: Row) -> bool:

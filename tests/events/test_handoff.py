@@ -8,6 +8,7 @@ from callmeter.events.model import CallStarted, CallSucceeded, Content
 from tests.events.made import started, succeeded
 
 FAT = Content(messages="x")
+ROOM = 1 << 30
 
 
 def test_content_goes_first_then_starts_then_the_oldest_ends() -> None:
@@ -22,7 +23,7 @@ def test_content_goes_first_then_starts_then_the_oldest_ends() -> None:
     assert handoff.losses[CallStarted, "memory_full"] == 1
     handoff.put(succeeded(5), 100)
     assert handoff.losses[CallSucceeded, "memory_full"] == 1
-    taken = handoff.take(10)
+    taken = handoff.take(10, ROOM)
     assert [event.id for event in taken] == [succeeded(n).id for n in (2, 3, 4, 5)]
     assert all(getattr(event, "content", None) is None for event in taken)
 
@@ -33,14 +34,22 @@ def test_the_number_of_events_is_bounded_too() -> None:
         handoff.put(started(number), 10)
         handoff.put(succeeded(number), 10)
     assert handoff.count == 10
-    assert [event.id for event in handoff.take(99)] == [succeeded(n).id for n in range(15, 25)]
+    assert [event.id for event in handoff.take(99, ROOM)] == [succeeded(n).id for n in range(15, 25)]
     assert handoff.dropped == 40
+
+
+def test_no_more_bytes_are_taken_than_asked_for_but_one_event_at_least() -> None:
+    handoff = Handoff(max_bytes=1 << 20)
+    for number in range(4):
+        handoff.put(succeeded(number, FAT), 100_000)
+    assert len(handoff.take(10, 150_000)) == 2
+    assert len(handoff.take(10, 1)) == 1
 
 
 def test_what_is_taken_counts_until_it_is_finished() -> None:
     handoff = Handoff(max_bytes=1 << 20)
     handoff.put(succeeded(1, FAT), 100_000)
-    assert len(handoff.take(1)) == 1
+    assert len(handoff.take(1, ROOM)) == 1
     assert handoff.bytes == 100_000
     handoff.reweigh(3000)
     assert handoff.bytes == 3000
@@ -61,7 +70,7 @@ def test_whatever_comes_nothing_is_lost_uncounted_and_the_bounds_hold(
     taken = 0
 
     def take(most: int) -> int:
-        count = len(handoff.take(most))
+        count = len(handoff.take(most, ROOM))
         handoff.reweigh(10 * count)
         handoff.finish(count, 10 * count)
         return count
