@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -24,7 +25,17 @@ from callmeter.dashboards import queries
 from callmeter.errors import JournalError
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import END, LEDGER_LEASE, Row
-from callmeter.events.model import Attempt, CallEnded, CallFacts, CallFailed, CallSucceeded, ErrorFacts, StreamCompleted
+from callmeter.events.model import (
+    AnyEvent,
+    Attempt,
+    CallEnded,
+    CallFacts,
+    CallFailed,
+    CallSucceeded,
+    ErrorFacts,
+    StreamCompleted,
+)
+from callmeter.events.stored import stored_form
 from callmeter.events.trace import span_id_of
 from callmeter.ledger import connect, explain
 from callmeter.sinks.duckdb.compactor import Compactor
@@ -98,11 +109,15 @@ def _end(chance: random.Random, number: int, at_ns: int) -> CallEnded:
     )  # fmt: skip
 
 
+def stored(end: CallEnded) -> bytes:
+    """An end as the writer stores it."""
+    return stored_form(cast(AnyEvent, end), hash_key=b"", max_content_bytes=None)
+
+
 def ingest(home: Path) -> None:
     """Append the base calls to a journal and compact them; prints the rate of the compactor alone."""
-    encode = msgspec.json.Encoder().encode
     with_journal = Journal.open(home)
-    rows = [Row(e.id, e.call.call_id, END, e.at_ns, encode(e), ledger=True) for e in ends(BASE)]
+    rows = [Row(e.id, e.call.call_id, END, e.at_ns, stored(e), ledger=True) for e in ends(BASE)]
     for at in range(0, BASE, 5_000):
         with_journal.append(rows[at : at + 5_000])
     with_journal.close()

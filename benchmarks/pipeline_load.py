@@ -10,9 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
-import msgspec
-
-from benchmarks.ledger import ends
+from benchmarks.ledger import ends, stored
 from callmeter.clock import IdSource, SystemClock
 from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import END, Row
@@ -81,8 +79,7 @@ def main() -> None:
             journalled = cpu_rate(count, lambda: journal(writer, events))
             writer.stop(60)
             compacted = cpu_rate(count, compactor.compact)
-        encode = msgspec.json.Encoder().encode
-        rows = [Row(e.id, e.call.call_id, END, e.at_ns, encode(e), True) for e in ends(GROUP * GROUPS, 3)]
+        rows = [Row(e.id, e.call.call_id, END, e.at_ns, stored(e), True) for e in ends(GROUP * GROUPS, 3)]
         idle = commits_ms(Path(folder) / "idle", rows, busy=False)
         busy = commits_ms(Path(folder) / "busy", rows, busy=True)
     found = {

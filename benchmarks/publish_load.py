@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 
-from benchmarks.hanging import PAYLOAD, Hangs, Source, resident_mb
+from benchmarks.hanging import KEPT, Hangs, Source, fat, resident_mb, warm_up
 from callmeter.events.model import Content
 from callmeter.runtime import Runtime
 from callmeter.settings import Settings
@@ -36,10 +36,7 @@ async def hang(rt: Runtime, source: Source, seconds: float) -> tuple[list[float]
     next_look = 1.0
     while (now := time.perf_counter() - began) < seconds:
         while published < now * PER_SECOND:
-            text = os.urandom(8).hex() * (PAYLOAD // 16)
-            rt.publish(
-                source(Content(messages=[{"role": "user", "content": text}], request_body=text.encode())), PAYLOAD
-            )
+            rt.publish(source(fat()), KEPT)
             published += 1
         asked = time.perf_counter()
         await asyncio.sleep(0.002)
@@ -57,6 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="callmeter-publish-") as folder:
         settings = Settings(home=folder + "/home", ledger=ledger, capture_content=True)
         rt, source = Runtime(settings, sinks=(Hangs("a"), Hangs("b"))), Source()
+        if ledger:
+            warm_up(rt, source)
         took = publish_us(rt, source)
         lags, growth_mb = asyncio.run(hang(rt, source, seconds))
         found = {

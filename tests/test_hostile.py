@@ -144,28 +144,21 @@ def test_json_five_thousand_levels_deep_costs_the_call_alone(
 
 
 MEMORY = """
-import os, sys, time
-from benchmarks.hanging import PAYLOAD, Hangs, Source, resident_mb
-from callmeter.events.model import Content
+import os
+from benchmarks.hanging import Hangs, Source, publish, resident_mb, warm_up
 from callmeter.runtime import Runtime
 from callmeter.settings import Settings
 
-rt = Runtime(Settings(home=os.environ["CALLMETER_HOME"], ledger=True, capture_content=True), sinks=(Hangs("a"), Hangs("b")))
-source = Source()
-
-def publish(count):
-    for _ in range(count):
-        text = os.urandom(8).hex() * (PAYLOAD // 16)
-        content = Content(messages=[{"role": "user", "content": text}], request_body=text.encode())
-        rt.publish(source(content), PAYLOAD)
-    rt.delivery.writer.commit(60)
-
-publish(500)
-before = resident_mb()
+settings = Settings(home=os.environ["CALLMETER_HOME"], ledger=True, capture_content=True)
+rt, source = Runtime(settings, sinks=(Hangs("a"), Hangs("b"))), Source()
+warm_up(rt, source)
+publish(rt, source, 500)
+before = after = resident_mb()
 for _ in range(20):
-    publish(500)
+    publish(rt, source, 500)
+    after = max(after, resident_mb())
 waiting = {account.name: account.waiting for account in rt.delivery.accounts()}
-print(resident_mb() - before, waiting["hangs"], flush=True)
+print(after - before, waiting["hangs"], flush=True)
 os._exit(0)
 """
 

@@ -6,6 +6,7 @@ from callmeter.events.journal_schema import (
     CORRUPT,
     LEDGER,
     LEDGER_LEASE,
+    HotRows,
     LedgerFile,
     Snapshot,
     event_crc,
@@ -64,26 +65,40 @@ class Hot(Outbox):
         damaged: list[int] = []
 
         def read() -> Snapshot:
-            damaged.clear()
-            compacted = self._number("compacted_seq")
-            hot: list[tuple[int, bytes]] = []
-            size, reached, more = 0, max(after_seq, compacted), False
-            for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(_HOT, (reached,)):
-                if len(hot) == limit_rows or (limit_bytes is not None and size >= limit_bytes):
-                    more = True
-                    break
-                reached = seq
-                if crc == event_crc(seq, id, call_id, kind, at_ns, ledger, body):
-                    hot.append((seq, body))
-                    size += len(body)
-                else:
-                    damaged.append(seq)
-            return Snapshot(self._files(), compacted, hot, self._number("next_seq") - 1, more, reached)
+            hot = self._hot_rows(after_seq, limit_rows, limit_bytes, damaged)
+            last = self._number("next_seq") - 1
+            return Snapshot(self._files(), self._number("compacted_seq"), hot.rows, last, hot.more, hot.read_seq)
 
         found = self._read(read)
+        self._set_aside_hot(damaged)
+        return found
+
+    def hot_rows(self, after_seq: int, *, limit_rows: int, limit_bytes: int) -> HotRows:
+        """The hot rows of a snapshot alone: what comes after a part that was read."""
+        damaged: list[int] = []
+        found = self._read(lambda: self._hot_rows(after_seq, limit_rows, limit_bytes, damaged))
+        self._set_aside_hot(damaged)
+        return found
+
+    def _hot_rows(self, after_seq: int, limit_rows: int | None, limit_bytes: int | None, damaged: list[int]) -> HotRows:
+        damaged.clear()
+        rows: list[tuple[int, bytes]] = []
+        size, reached, more = 0, max(after_seq, self._number("compacted_seq")), False
+        for seq, id, call_id, kind, at_ns, ledger, crc, body in self._db.execute(_HOT, (reached,)):
+            if len(rows) == limit_rows or (limit_bytes is not None and size >= limit_bytes):
+                more = True
+                break
+            reached = seq
+            if crc == event_crc(seq, id, call_id, kind, at_ns, ledger, body):
+                rows.append((seq, body))
+                size += len(body)
+            else:
+                damaged.append(seq)
+        return HotRows(rows, more, reached)
+
+    def _set_aside_hot(self, damaged: Sequence[int]) -> None:
         if damaged and not self._read_only:
             self._write(lambda: self._bury_hot(damaged), _set_aside)
-        return found
 
     def _files(self) -> tuple[LedgerFile, ...]:
         sql = "SELECT path, day, rows, first_seq, last_seq, bytes, kind, crc FROM files ORDER BY day, first_seq, path"

@@ -170,6 +170,17 @@ class LedgerFile(Struct, frozen=True):
     kind: str
 
 
+class HotRows(Struct, frozen=True):
+    """Rows that are in no file yet, in order."""
+
+    rows: list[tuple[int, bytes]]
+    """Number and body."""
+    more: bool
+    """Whether a limit left out rows: ask again for those after `read_seq`."""
+    read_seq: int
+    """No row up to this one was left out by a limit."""
+
+
 class Snapshot(Struct, frozen=True):
     """The ledger at one instant: files, and the hot rows as (seq, body) in order of seq."""
 
@@ -179,9 +190,9 @@ class Snapshot(Struct, frozen=True):
     last_seq: int
     """The last number given to any row at that instant."""
     more: bool = False
-    """Whether a limit left out rows: ask again for those after `read_seq`."""
+    """As in `HotRows`."""
     read_seq: int = 0
-    """No row up to this one was left out by a limit."""
+    """As in `HotRows`."""
 
 
 class Loss(Struct, frozen=True):

@@ -84,6 +84,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     billable: Annotated[bool | None, Meta(description="None: the provider may or may not charge for it")] = None
     error: ErrorFacts | None = None
     reason: Annotated[str, Meta(description="why this attempt was made: first, retry, fallback")] = "first"
+    same: Annotated[bool, Meta(description="as stored only: usage and cost are the call's and not kept twice")] = False
 
 
 class Content(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -32,7 +32,9 @@ def _instant(ns: str) -> str:
     return f"make_timestamptz({ns} // 1000)"
 
 
-DAY = "coalesce(call.at_ns, at_ns) // 86400000000000"
+DAY_NS = 86_400 * 10**9
+
+DAY = f"coalesce(call.at_ns, at_ns) // {DAY_NS}"
 """The UTC day of an event, as days since the epoch."""
 
 
@@ -210,18 +212,10 @@ CALLS = Table(
 
 _BUCKETS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens")
 
-SAME = (
-    "len(coalesce(attempts, [])) = 1 AND attempts[1].usage IS NOT DISTINCT FROM usage"
-    " AND CASE WHEN cost_cut THEN true ELSE attempts[1].cost IS NOT DISTINCT FROM cost END"
-)
-"""Nearly every call has one attempt, whose figures are the call's: those are not kept twice."""
-
-
-_ATTEMPT_COST = "if(cost_cut, cost, attempt.cost)"
-
 
 def _unless_same(name: str, type: str, about: str, value: str) -> Column:
-    return Column(name, type, about, f"CASE WHEN NOT same THEN {value} END", f"if(each.same, {name}, each.{name})")
+    """Of an only attempt whose figures are the call's, nothing is stored but that they are the same."""
+    return Column(name, type, about, value, f"if(each.same, {name}, each.{name})")
 
 
 def _attempt(name: str, about: str = "", type: str = "VARCHAR") -> Column:
@@ -259,19 +253,14 @@ ATTEMPTS = Table(
             for n in _BUCKETS
         ),
         _unless_same("reasoning_tokens", "BIGINT", "As in `calls`.", "attempt.usage.reasoning_tokens"),
-        Column(
-            "cost",
-            MONEY,
-            "USD as priced when the call was made; NULL where not known.",
-            f"CASE WHEN NOT same THEN {_money(f'{_ATTEMPT_COST}.total')} END",
-            "if(each.same, cost, each.cost)",
+        _unless_same(
+            "cost", MONEY, "USD as priced when the call was made; NULL where not known.", _money("attempt.cost.total")
         ),
-        Column(
+        _unless_same(
             "cost_status",
             "VARCHAR",
             "As in `calls`; NULL where the attempt was not priced.",
-            f"CASE WHEN NOT same AND {_ATTEMPT_COST} IS NOT NULL THEN coalesce({_ATTEMPT_COST}.status, 'unpriced') END",
-            "if(each.same, cost_status, each.cost_status)",
+            "CASE WHEN attempt.cost IS NOT NULL THEN coalesce(attempt.cost.status, 'unpriced') END",
         ),
         _attempt_error("error_class", "error_class", "The exception's name, or `cancelled`."),
         _attempt_error("http_status", "http_status", "Status of the failure.", "INTEGER"),
@@ -321,23 +310,23 @@ def packed(columns: Sequence[Column], **instead: str) -> str:
 
 
 def _packed_attempt() -> str:
-    return packed(ATTEMPTS.columns)[:-1] + ", 'same': same}"
+    return packed(ATTEMPTS.columns)[:-1] + ", 'same': coalesce(attempt.same, false)}"
 
 
 def _flat_items() -> str:
     def lines(cost: str, attempt: str) -> str:
-        return f"[{packed(COST_ITEMS.columns, attempt=attempt)} for item in coalesce({cost}.items, [])]"
+        return f"[{packed(COST_ITEMS.columns, attempt=attempt)} for item in {cost}.items]"
 
     of_attempts = f"flatten([{lines('attempt.cost', 'attempt.number')} for attempt in attempts])"
     priced = "len(list_filter(coalesce(attempts, []), lambda attempt: len(attempt.cost.items) > 0)) > 0"
     return (
-        f"CASE WHEN same OR cost_cut THEN {lines('cost', 'attempts[1].number')}"
+        f"CASE WHEN attempts[1].same THEN {lines('cost', 'attempts[1].number')}"
         f" WHEN {priced} THEN {of_attempts} ELSE {lines('cost', 'NULL')} END"
     )
 
 
 NESTED = (
-    Nested(ATTEMPTS, "tries", f"[{_packed_attempt()} for attempt in coalesce(attempts, [])]"),
+    Nested(ATTEMPTS, "tries", f"[{_packed_attempt()} for attempt in attempts]"),
     Nested(COST_ITEMS, "items", _flat_items()),
 )
 
@@ -412,7 +401,7 @@ TABLES = (CALLS, ATTEMPTS, COST_ITEMS, ADJUSTMENTS, EVENTS_DROPPED, CONTENT)
 
 
 def selected(table: Table) -> str:
-    """The SELECT list that turns the JSON of an event, with `SAME` beside it, into what is stored for `table`."""
+    """The SELECT list that turns the JSON of an event into what is stored for `table`."""
     columns = [f'CAST({c.stored} AS {c.type}) AS "{c.name}"' for c in table.columns if c.stored]
     if table is CALLS:
         columns += [f"{nested.stored} AS {nested.name}" for nested in NESTED]

@@ -71,7 +71,7 @@ _UNREAD = {"raw_usage", "kwargs", "request_body"}
 
 
 def _event_types() -> dict[str, str]:
-    found = {"seq": "BIGINT", "cost_cut": "BOOLEAN", "type": "VARCHAR"}
+    found = {"seq": "BIGINT", "type": "VARCHAR"}
     for event in (CallEnded, EventsDropped, CostAdjusted):
         hints = get_type_hints(event)
         found |= {n: json_type(hints[n]) for n in event.__struct_fields__ if n not in _UNREAD and n != "content"}
@@ -79,10 +79,7 @@ def _event_types() -> dict[str, str]:
 
 
 EVENT = _event_types()
-"""Type by name of every field read from a stored event. `seq` is the journal's number, written into the JSON.
-
-`cost_cut` says that the only attempt's cost is the call's, and was left out before reading.
-"""
+"""Type by name of every field read from a stored event. `seq` is the journal's number, where it is in the JSON."""
 
 
 def described(owner: type[Struct], name: str) -> str:

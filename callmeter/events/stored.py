@@ -1,4 +1,8 @@
-"""An event as it is stored: without what must not be kept, content cut to size, always encodable. Pure."""
+"""An event as it is stored: without what must not be kept, content cut to size, always encodable. Pure.
+
+Nearly every call has one attempt, whose usage and cost are the call's. Those are stored once, with a mark, and put back
+where the event is read.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -11,6 +15,7 @@ from msgspec.structs import replace
 from callmeter.events.journal_schema import ADJUSTED, ATTEMPT, DROPPED, END, START
 from callmeter.events.model import (
     AnyEvent,
+    Attempt,
     AttemptFailed,
     CallEnded,
     CallFailed,
@@ -42,6 +47,7 @@ REPAIR_BYTES = 1 << 20
 """An event that JSON refuses as it is keeps at most this much."""
 
 _encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyEvent)
 
 
 def stored_form(event: AnyEvent, *, hash_key: bytes, max_content_bytes: int | None) -> bytes:
@@ -50,18 +56,37 @@ def stored_form(event: AnyEvent, *, hash_key: bytes, max_content_bytes: int | No
     Never raises for what a caller or provider may have put into the event: text that is not valid Unicode is repaired,
     numbers and objects JSON has no form for become text, and what still cannot be encoded is left out.
     """
+    changes: dict[str, Any] = {}
     content = getattr(event, "content", None)
     if content is not None:
-        changes: dict[str, Any] = {"content": None}
         if isinstance(event, CallEnded) and content.request_body:
             changes["prompt_hash"] = hashlib.blake2b(content.request_body, key=hash_key, digest_size=8).hexdigest()
-        if max_content_bytes is not None:
-            changes["content"] = _kept_content(content, max_content_bytes)
+        changes["content"] = None if max_content_bytes is None else _kept_content(content, max_content_bytes)
+    if isinstance(event, CallEnded) and _is_said_twice(event):
+        changes["attempts"] = (replace(event.attempts[0], usage=None, cost=None, same=True),)
+    if changes:
         event = replace(event, **changes)
     try:
         return _encoder.encode(event)
     except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError):
         return _encoder.encode(Cut(REPAIR_BYTES).of(event))
+
+
+def event_of(body: bytes) -> AnyEvent:
+    """The event that was stored, whole again. Raises `msgspec.MsgspecError`, `ValueError` or `RecursionError`."""
+    event: AnyEvent = _decoder.decode(body)
+    if isinstance(event, CallEnded) and event.attempts and event.attempts[0].same:
+        only = replace(event.attempts[0], usage=event.usage, cost=event.cost, same=False)
+        event = replace(event, attempts=(only,))
+    return event
+
+
+def _is_said_twice(event: CallEnded) -> bool:
+    """Whether the call's usage and cost are those of its only attempt."""
+    if len(event.attempts) != 1:
+        return False
+    only: Attempt = event.attempts[0]
+    return only.usage == event.usage and only.cost == event.cost
 
 
 def _kept_content(content: Content, max_bytes: int) -> Content | None:

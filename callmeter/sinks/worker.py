@@ -17,8 +17,9 @@ from msgspec import Struct
 from callmeter.clock import Clock, SystemClock
 from callmeter.context import made_by
 from callmeter.errors import CallmeterError, JournalError
-from callmeter.events.journal import Journal, Queued
+from callmeter.events.journal import Journal
 from callmeter.events.model import AnyEvent
+from callmeter.events.stored import event_of
 from callmeter.faultpoints import point
 from callmeter.sinks.backoff import asked_s, full_jitter_s
 from callmeter.sinks.base import Delivery, Misconfigured, Refused, RetryLater, Sink, TooLarge
@@ -45,10 +46,19 @@ _STATES = {"closed": "ok", "open": "failing", "parked": "parked"}
 
 
 class Item(Struct, frozen=True):
-    """A row of the outbox and the event in it."""
+    """A row of the outbox, its body read."""
 
-    row: Queued
+    seq: int
+    attempts: int
     event: AnyEvent
+
+
+class Cut(Struct, frozen=True):
+    """What is to be sent in one turn."""
+
+    items: list[Item]
+    full: bool
+    """Whether there may be as much again."""
 
 
 class _Halted(Exception):
@@ -77,7 +87,6 @@ class Worker:
         self._open_journal, self._sender, self._log = open_journal, sender, log
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or Random()
-        self._decode = msgspec.json.Decoder(AnyEvent).decode
         self._journal: Journal | None = None
         self._journal_trouble = ""
         self._sink_open = False
@@ -150,13 +159,14 @@ class Worker:
         most = self._breaker.admits(now_ns, self._most)
         if most == 0 or now_ns < max(self._hold_until_ns, self._look_at_ns):
             return self._next_try(now_ns)
-        rows = journal.due(self.identity, most, self.sink.batch.max_bytes)
         try:
-            self._send(rows)
+            cut = self._cut(journal, most)
+            if cut.items:
+                _before_send()
+                self._attempt(cut.items)
         except _Halted:
             return self._next_try(self._now())
-        full = len(rows) == most or sum(len(row.body) for row in rows) * 2 >= self.sink.batch.max_bytes
-        if not full:
+        if not cut.full:
             self._look_at_ns = self._now() + self._batching_ns(journal)
         return self._next_try(self._now())
 
@@ -199,24 +209,21 @@ class Worker:
             self._renew_at_ns = now_ns + TICK_NS
         return self._leased
 
-    def _read(self, rows: Sequence[Queued]) -> list[Item]:
+    def _cut(self, journal: Journal, most: int) -> Cut:
+        """What is due, at most so many. A sink that hangs keeps the events and not their bodies beside them."""
+        rows = journal.due(self.identity, most, self.sink.batch.max_bytes)
+        full = len(rows) == most or sum(len(row.body) for row in rows) * 2 >= self.sink.batch.max_bytes
         items, dead = [], {}
         for row in rows:
             try:
-                items.append(Item(row, self._decode(row.body)))
+                items.append(Item(row.seq, row.attempts, event_of(row.body)))
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 dead[row.seq] = f"corrupt: {error}"
         if dead:
             self._settle(dead=dead)
-        return items
+        return Cut(items, full)
 
     # --- sending
-
-    def _send(self, rows: Sequence[Queued]) -> None:
-        items = self._read(rows)
-        if items:
-            _before_send()
-            self._attempt(items)
 
     def _attempt(self, items: Sequence[Item]) -> bool:
         """Send these together and settle every answer. Returns whether any of them was refused."""
@@ -271,10 +278,10 @@ class Worker:
 
     def _delivered(self, items: Sequence[Item], said: Delivery) -> bool:
         taken = set(said.accepted)
-        accepted = [i.row.seq for i in items if i.event.id in taken]
+        accepted = [i.seq for i in items if i.event.id in taken]
         rest = [i for i in items if i.event.id not in taken]
-        dead = {i.row.seq: f"refused: {said.refused[i.event.id]}" for i in rest if i.event.id in said.refused}
-        again = [i for i in rest if i.row.seq not in dead]
+        dead = {i.seq: f"refused: {said.refused[i.event.id]}" for i in rest if i.event.id in said.refused}
+        again = [i for i in rest if i.seq not in dead]
         if not accepted and not dead:
             self._wait(again, RetryLater(f"it confirmed none of {len(items)} events"), said.retry)
         error = next(iter(dead.values()), "")
@@ -287,7 +294,7 @@ class Worker:
     def _search(self, items: Sequence[Item], reason: str) -> None:
         """These were refused together. Halve until the one at fault is alone: at most 2·log2(n) more sends for one."""
         if len(items) == 1:
-            self._settle(dead={items[0].row.seq: f"refused: {reason}"}, error=reason)
+            self._settle(dead={items[0].seq: f"refused: {reason}"}, error=reason)
             return
         left, right = _halves(items)
         if self._attempt(left) or len(right) == 1:
@@ -302,8 +309,10 @@ class Worker:
             return any(self._attempt(half) for half in _halves(items))
         item = items[0]
         if getattr(item.event, "content", None) is not None:
-            return self._attempt([Item(item.row, msgspec.structs.replace(item.event, content=None))])
-        self._settle(dead={item.row.seq: f"too_large: {reason}"}, error=reason)
+            return self._attempt(
+                [msgspec.structs.replace(item, event=msgspec.structs.replace(item.event, content=None))]
+            )
+        self._settle(dead={item.seq: f"too_large: {reason}"}, error=reason)
         return True
 
     # --- failing
@@ -319,7 +328,7 @@ class Worker:
         hold_s = max(asked_s(why.after_s or 0.0), full_jitter_s(self._breaker.streak, self._rng))
         self._hold_until_ns = self._now() + int(hold_s * 1e9)
         if why.uncertain and not self.sink.dedupe_key:
-            self._settle(dead={i.row.seq: f"uncertain: {why}" for i in items}, error=str(why))
+            self._settle(dead={i.seq: f"uncertain: {why}" for i in items}, error=str(why))
         else:
             self._settle(retry=self._delays(items, asked, hold_s), error=str(why))
         raise _Halted
@@ -338,7 +347,7 @@ class Worker:
     def _crashed(self, items: Sequence[Item], error: BaseException) -> None:
         """The thread is about to die. Until all that were in the batch are settled, each goes alone."""
         self._most = 1
-        seqs = [item.row.seq for item in items]
+        seqs = [item.seq for item in items]
         self._crashes.update(seqs)
         dead = {seq: f"crashed: {type(error).__name__}: {error}" for seq in seqs if self._crashes[seq] >= CRASHES}
         if dead:
@@ -347,8 +356,8 @@ class Worker:
 
     def _delays(self, items: Sequence[Item], asked: Mapping[str, float], least_s: float = 0.0) -> dict[int, float]:
         """Seconds to wait, by seq. One backoff for all, so that what failed together is due together."""
-        own_s = full_jitter_s(max((i.row.attempts for i in items), default=0) + 1, self._rng)
-        return {i.row.seq: max(least_s, asked_s(asked.get(i.event.id, own_s))) for i in items}
+        own_s = full_jitter_s(max((i.attempts for i in items), default=0) + 1, self._rng)
+        return {i.seq: max(least_s, asked_s(asked.get(i.event.id, own_s))) for i in items}
 
     def _settle(
         self,

@@ -6,12 +6,13 @@ nobody and is swept later. A `step(now) → next wake`, like the writer and the 
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from callmeter.clock import Clock, SystemClock
 from callmeter.errors import CallmeterError, JournalError
@@ -20,6 +21,7 @@ from callmeter.events.journal_schema import LEDGER_LEASE, LedgerFile, Snapshot
 from callmeter.events.rows import CONTENT
 from callmeter.faultpoints import point
 from callmeter.sinks.duckdb import import_duckdb
+from callmeter.sinks.duckdb.lines import Lines
 from callmeter.sinks.duckdb.merging import to_merge
 from callmeter.sinks.duckdb.parquet import (
     Origin,
@@ -39,7 +41,7 @@ from callmeter.sinks.duckdb.restoring import (
     unknown_files,
     write_missing,
 )
-from callmeter.sinks.duckdb.staging import open_memory, readable, stage, staged_days, staged_rows
+from callmeter.sinks.duckdb.staging import open_memory
 
 log = logging.getLogger("callmeter")
 
@@ -56,9 +58,9 @@ TIDY_EVERY_NS = 600 * 10**9
 MAX_HOT_BYTES = 64 << 20
 """And of so many bytes: with captured content ten thousand rows can be gigabytes."""
 
-CHUNK_ROWS = 50_000
-CHUNK_BYTES = 32 << 20
-"""Rows that are held in memory, written and registered together."""
+PAGE_ROWS = 500
+PAGE_BYTES = 1 << 20
+"""Rows that are held in memory at a time."""
 
 MEMORY = "512MB"
 SPILL = ".spill"
@@ -84,6 +86,15 @@ _after_delete = point("ledger.delete.after", "a file that is not registered was 
 
 class LeaseLost(CallmeterError):
     """Another process compacts now. Nothing was registered; what was written is swept later."""
+
+
+class _Part(Struct, frozen=True):
+    """Rows that were written together, up to a number of the journal's."""
+
+    files: list[LedgerFile]
+    rows: int
+    last_seq: int
+    more: bool
 
 
 class Compactor:
@@ -185,44 +196,46 @@ class Compactor:
 
     def _move(self, journal: Journal) -> int:
         """Move what was there at the beginning, a bounded part at a time: all of it may be gigabytes of content."""
-        moved, done, goal = 0, 0, None
-        while goal is None or done < goal:
-            self._hold(journal, LEASE_S)
-            part = journal.snapshot(done, limit_rows=CHUNK_ROWS, limit_bytes=CHUNK_BYTES)
-            goal = part.last_seq if goal is None else goal
-            compacted = compacted_upto(part)
-            chunk = [row for row in part.hot if row[0] > compacted]
-            done = max(compacted, part.read_seq)
-            if chunk:
-                with writing(self._home / "ledger"):
-                    files = self._written(journal, chunk, compacted + 1)
-                self._register(journal, files, chunk[-1][0])
-                moved += len(chunk)
-            if not part.more:
-                break
+        begun = journal.snapshot(_NO_ROWS)
+        moved, done, more = 0, compacted_upto(begun), True
+        while more and done < begun.last_seq:
+            with writing(self._home / "ledger"):
+                part = self._filed(journal, done)
+            if part.rows:
+                self._register(journal, part.files, part.last_seq)
+            moved, done, more = moved + part.rows, part.last_seq, part.more
         return moved
 
-    def _written(self, journal: Journal, rows: list[tuple[int, bytes]], first_seq: int) -> list[LedgerFile]:
-        db = self._connection()
-        origin = Origin(first_seq, rows[-1][0], journal_tag(journal.hash_key))
-        # Calls lie in the order they began, which makes a call's id enough to find its part of the file.
-        ordered = sorted(rows, key=lambda row: _call_id(row[1]))
+    def _filed(self, journal: Journal, after_seq: int) -> _Part:
+        """Write the next hot rows to files."""
+        duckdb = import_duckdb()
         try:
-            self._stage(ordered)
-        except import_duckdb().Error:
-            self._stage(readable(ordered, self._home / "quarantine"))
-        files = []
-        for table, day in staged_days(db):
-            self._hold(journal, LEASE_S)
-            query = staged_rows(table, day)
-            files.append(write_file(db, query, self._home, day, table.name, origin))
-        db.execute("DROP TABLE staged")
-        return files
+            return self._written(journal, after_seq, strictly=False)
+        except (duckdb.IOException, duckdb.OutOfMemoryException):
+            raise
+        except duckdb.Error:
+            # Something among them is no event, and only reading each one tells which.
+            return self._written(journal, after_seq, strictly=True)
 
-    def _stage(self, rows: Sequence[tuple[int, bytes]]) -> None:
-        folder = self._home / "ledger"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        stage(self._connection(), rows, folder / f".{os.urandom(4).hex()}.unfinished")
+    def _written(self, journal: Journal, after_seq: int, *, strictly: bool) -> _Part:
+        with Lines(self._home / "ledger", self._home / "quarantine", strictly=strictly) as lines:
+            more = self._gather(journal, after_seq, lines)
+            origin = Origin(after_seq + 1, lines.last_seq, journal_tag(journal.hash_key))
+            files = []
+            for table, day, query in lines.queries():
+                self._hold(journal, LEASE_S)
+                files.append(write_file(self._connection(), query, self._home, day, table.name, origin))
+            return _Part(files, lines.rows, lines.last_seq, more)
+
+    def _gather(self, journal: Journal, after_seq: int, lines: Lines) -> bool:
+        """Write hot rows out, holding a page of them at a time; whether there may be more."""
+        self._hold(journal, LEASE_S)
+        more = True
+        while more and not lines.full:
+            page = journal.hot_rows(after_seq, limit_rows=PAGE_ROWS, limit_bytes=PAGE_BYTES)
+            lines.add(page.rows)
+            after_seq, more = page.read_seq, page.more
+        return lines.full
 
     # --- restoring
 
@@ -373,6 +386,8 @@ class Compactor:
         if self._db is None:
             # One core: calls matter more than compacting them.
             self._db = open_memory(self._home / "ledger" / SPILL, threads=1, memory_limit=MEMORY)
+            # Or else the bytes of a row group are not bounded. One thread keeps the order all the same.
+            self._db.execute("SET preserve_insertion_order = false")
         return self._db
 
     def _complain(self, error: Exception, *, quietly: bool) -> None:
@@ -388,11 +403,6 @@ class Compactor:
 def compacted_upto(snapshot: Snapshot) -> int:
     """The last row that is in a file. The files themselves say so too, should the journal's number have been lost."""
     return max([snapshot.compacted_seq, *(file.last_seq for file in snapshot.files)])
-
-
-def _call_id(body: bytes) -> bytes:
-    start = body.find(b'"call_id":"') + 11
-    return body[start : start + 32]
 
 
 def known_files(journal: Journal) -> set[str]:

@@ -1,6 +1,7 @@
 """Made-up events for the ledger's tests: any that a call can leave behind, with money that is exact to 1e-15 USD."""
 
 from decimal import Decimal
+from typing import cast
 
 import msgspec
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from callmeter.events.model import (
     EventsDropped,
     StreamCompleted,
 )
+from callmeter.events.stored import stored_form
 from callmeter.types import Cost, CostItem, Usage
 
 START_NS = 1_764_028_800 * 10**9
@@ -164,4 +166,9 @@ def row(event: AnyEvent) -> Row:
     """The event as the writer hands it to the journal."""
     kind = ADJUSTED if isinstance(event, CostAdjusted) else DROPPED if isinstance(event, EventsDropped) else END
     call = event.call.call_id if isinstance(event, CallEnded) else getattr(event, "call_id", "")
-    return Row(event.id, call, kind, event.at_ns, msgspec.json.encode(event), ledger=True)
+    return Row(event.id, call, kind, event.at_ns, stored(event), ledger=True)
+
+
+def stored(event: AnyEvent | CallEnded) -> bytes:
+    """The event as the writer stores it, where content is captured."""
+    return stored_form(cast(AnyEvent, event), hash_key=b"", max_content_bytes=1 << 20)

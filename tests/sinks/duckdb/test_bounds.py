@@ -12,10 +12,11 @@ from callmeter.events.journal import Journal
 from callmeter.events.journal_schema import LedgerFile
 from callmeter.sinks.duckdb import compactor as compacting
 from callmeter.sinks.duckdb import connect as connecting
-from callmeter.sinks.duckdb import parquet
+from callmeter.sinks.duckdb import lines, parquet
 from callmeter.sinks.duckdb.compactor import Compactor, LeaseLost
 from callmeter.sinks.duckdb.connect import Ledger
 from callmeter.sinks.duckdb.export import export
+from callmeter.sinks.duckdb.lines import Lines, Rows
 from callmeter.sinks.duckdb.merging import MAX_CONTENT_ROWS, MAX_FILES, to_merge
 from callmeter.sinks.duckdb.parquet import digest_of
 from callmeter.sinks.duckdb.staging import stage
@@ -36,10 +37,16 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         parts.append((len(events), sum(len(body) for _, body in events)))
         stage(connection, events, scratch)
 
-    monkeypatch.setattr(compacting, "CHUNK_BYTES", LIMIT)
+    def adding(self: Lines, rows: Rows) -> None:
+        parts.append((len(rows), sum(len(body) for _, body in rows)))
+        add(self, rows)
+
+    add = Lines.add
+    monkeypatch.setattr(compacting, "PAGE_BYTES", LIMIT)
+    monkeypatch.setattr(lines, "MAX_BYTES", LIMIT)
     monkeypatch.setattr(connecting, "PART_BYTES", LIMIT)
-    monkeypatch.setattr(compacting, "stage", counting)
     monkeypatch.setattr(connecting, "stage", counting)
+    monkeypatch.setattr(Lines, "add", adding)
     return parts
 
 

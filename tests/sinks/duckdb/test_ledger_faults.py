@@ -6,15 +6,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from callmeter.events.journal import Journal
-from callmeter.sinks.duckdb import compactor as compacting
 from callmeter.sinks.duckdb.compactor import RETRY_NS, Compactor
 from callmeter.sinks.duckdb.connect import Ledger
-from callmeter.sinks.duckdb.staging import stage
+from callmeter.sinks.duckdb.lines import Lines, Rows
 from tests.sinks.duckdb.conftest import FixedClock
 from tests.sinks.duckdb.made import FEMTO, plain_call, row
 from tests.sinks.duckdb.test_compactor import calls_of, parquet_files, registered
@@ -83,11 +81,12 @@ def test_a_disk_with_no_room_for_the_events_as_lines_is_no_other(
 ) -> None:  # fmt: skip
     with file_size() as limit, caplog.at_level(logging.WARNING), monkeypatch.context() as patched:
 
-        def fill(*given: Any) -> None:
+        def fill(self: Lines, rows: Rows) -> None:
             limit(1_000)
-            stage(*given)
+            add(self, rows)
 
-        patched.setattr(compacting, "stage", fill)
+        add = Lines.add
+        patched.setattr(Lines, "add", fill)
         for _ in range(2):
             assert compactor.step(clock.mono_ns()) == clock.mono_ns() + RETRY_NS
             limit(resource.RLIM_INFINITY)

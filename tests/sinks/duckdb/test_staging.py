@@ -1,4 +1,4 @@
-"""What DuckDB reads of an event: leaving out what is there twice changes no row, and money is exact however written."""
+"""What DuckDB reads of an event: usage and cost of an only attempt are read once, and money is exact however written."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,38 +12,38 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from callmeter.events.model import CallEnded, Content
-from callmeter.events.rows import CALLS, COST_ITEMS, NESTED, _money, selected
+from callmeter.events.rows import CALLS, COST_ITEMS, FILED, NESTED, _money, selected
 from callmeter.events.schema import MONEY
-from callmeter.sinks.duckdb import staging
-from callmeter.sinks.duckdb.staging import line, open_memory, stage
-from tests.sinks.duckdb.made import plain_call, several_calls
+from callmeter.sinks.duckdb.staging import open_memory, stage
+from callmeter.sinks.duckdb.views import hot_tables, insert_hot, views
+from tests.sinks.duckdb.made import plain_call, several_calls, stored
 
-QUERIES = (f"SELECT {selected(CALLS)} FROM staged ORDER BY seq", f"SELECT {NESTED[1].stored} FROM staged ORDER BY seq")
+SHOWN = ("calls", "attempts", "cost_items")
 
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     connection = open_memory(tmp_path_factory.mktemp("spill"))
+    connection.execute("CREATE SCHEMA ledger")
+    stage(connection, [(0, b'{"type":"nothing"}')], tmp_path_factory.mktemp("scratch") / "x")
+    for statement in (*hot_tables(), *views({}, repriced=False)):
+        connection.execute(statement)
     yield connection
     connection.close()
 
 
-def plain_line(seq: int, body: bytes) -> bytes:
-    return b'{"seq":%d,%b\n' % (seq, body[1:])
-
-
-def rows_of(db: Any, events: list[CallEnded], scratch: Path) -> list[Any]:
-    stage(db, [(n, msgspec.json.encode(event)) for n, event in enumerate(events, 1)], scratch)
-    return [db.execute(query).fetchall() for query in QUERIES]
-
-
-def is_cut(event: CallEnded) -> bool:
-    return b'"cost_cut":true' in line(1, msgspec.json.encode(event))
+def shown(db: Any, bodies: list[bytes], scratch: Path) -> list[list[Any]]:
+    """What people see of these events."""
+    stage(db, list(enumerate(bodies, 1)), scratch)
+    for table in FILED:
+        db.execute(f"DELETE FROM ledger.hot_{table.name}")
+        db.execute(insert_hot(table))
+    return [db.execute(f"SELECT * FROM {view} ORDER BY ALL").fetchall() for view in SHOWN]
 
 
 @given(several_calls())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_rows_are_the_same_whether_the_cost_is_read_once_or_twice(
+def test_rows_are_the_same_whether_usage_and_cost_are_stored_once_or_twice(
     db: Any, tmp_path: Path, events: list[CallEnded]
 ) -> None:
     hostile = [
@@ -54,43 +54,31 @@ def test_rows_are_the_same_whether_the_cost_is_read_once_or_twice(
         )
         for event in events
     ]
-    found = rows_of(db, events + hostile, tmp_path / "a.json")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(staging, "line", plain_line)
-        assert rows_of(db, events + hostile, tmp_path / "b.json") == found
-
-
-def test_the_cost_of_an_only_attempt_is_left_out_and_nothing_else() -> None:
-    call = plain_call(1)
-    body = msgspec.json.encode(call)
-    cost = msgspec.json.encode(call.cost)
-    assert body.count(cost) == 2
-    short = line(7, body)
-    assert msgspec.json.decode(short)["seq"] == 7
-    assert short.count(cost) == 1
-    assert "cost" not in msgspec.json.decode(short)["attempts"][0]
-
-
-def test_where_anything_differs_the_whole_event_is_read() -> None:
-    call = plain_call(1)
-    (attempt,) = call.attempts
-    dearer = replace(call, cost=replace(call.cost, total=Decimal(5)))
-    twice = replace(call, attempts=(attempt, replace(attempt, number=2)))
-    unpriced = replace(call, attempts=(replace(attempt, cost=None),))
-    assert [is_cut(event) for event in (call, dearer, twice, unpriced)] == [True, False, False, False]
+    twice = shown(db, [msgspec.json.encode(event) for event in events + hostile], tmp_path / "a.json")
+    assert shown(db, [stored(event) for event in events + hostile], tmp_path / "b.json") == twice
 
 
 def test_an_attempt_whose_usage_alone_differs_keeps_its_cost_and_lines(db: Any, tmp_path: Path) -> None:
     call = plain_call(1)
     (attempt,) = call.attempts
     other = replace(call, attempts=(replace(attempt, usage=replace(attempt.usage, input_tokens=99)),))
-    assert is_cut(other)
-    stage(db, [(1, msgspec.json.encode(other))], tmp_path / "x.json")
+    stage(db, [(1, stored(other))], tmp_path / "x.json")
     ((tries, items),) = db.execute(f"SELECT {NESTED[0].stored}, {NESTED[1].stored} FROM staged").fetchall()
     assert (tries[0]["same"], tries[0]["input_tokens"], tries[0]["cost"]) == (False, 99, call.cost.total)
     assert tries[0]["cost_status"] == "priced"
     assert [item["amount"] for item in items] == [call.cost.items[0].amount]
     assert {column.name for column in COST_ITEMS.columns if column.stored} == set(items[0])
+
+
+def test_what_is_read_of_an_event_is_all_that_its_row_is_made_of(db: Any, tmp_path: Path) -> None:
+    stage(db, [(7, stored(plain_call(1)))], tmp_path / "x.json")
+    assert db.execute(f"SELECT seq, call_id FROM (SELECT seq, {selected(CALLS)} FROM staged)").fetchall() == [
+        (7, plain_call(1).call.call_id)
+    ]
+
+
+def test_no_progress_bar_is_printed_into_the_output_of_whoever_asks(db: Any) -> None:
+    assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
 
 
 @given(st.decimals(-(10**20), 10**20, places=18) | st.decimals(-1, 1, places=18), st.booleans())
