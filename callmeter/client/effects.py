@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from callmeter.client.mock import Mock
 from callmeter.wire import Signer, WireRequest
 
 
@@ -19,16 +20,25 @@ class Send(Struct, frozen=True):
     """Send a request; the answer is a `WireReply`."""
 
     request: WireRequest
+    mock: Mock | None = None
+    """What answers in place of a provider."""
 
 
 class Open(Struct, frozen=True):
     """Send a request and stop at the head of the answer; the answer is a `ByteStream`."""
 
     request: WireRequest
+    mock: Mock | None = None
 
 
 class ReadRest(Struct, frozen=True):
     """Read what is left of an opened answer that turned out to be an error; the answer is bytes."""
+
+    stream: Any
+
+
+class Leave(Struct, frozen=True):
+    """Close an opened answer that nobody will read on."""
 
     stream: Any
 
@@ -47,7 +57,7 @@ class Consult(Struct, frozen=True):
     """The same for event loops."""
 
 
-Effect = Sign | Send | Open | ReadRest | Sleep | Consult
+Effect = Sign | Send | Open | ReadRest | Leave | Sleep | Consult
 
 T = TypeVar("T")
 Flow = Generator[Effect, Any, T]

@@ -5,16 +5,17 @@ start is followed by exactly one end.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from callmeter.client import codecs
 from callmeter.client.codecs.base import Later, Meter, OperationCodec
-from callmeter.client.effects import Flow, Open, ReadRest, Send, Sign, Sleep
-from callmeter.client.plan import Plan, Step, Target
-from callmeter.client.recorder import Recorder
-from callmeter.client.streaming import ReadyStream, StreamCore
+from callmeter.client.effects import Flow, Leave, Open, ReadRest, Send, Sign, Sleep
+from callmeter.client.plan import Target, Way, pause_s, retryable
+from callmeter.client.ready import ReadyStream
+from callmeter.client.recorder import NOTHING, Delivered, Recorder
+from callmeter.client.streaming import StreamCore
 from callmeter.errors import APIError, Timeout, as_openai
 from callmeter.shapes import Result
 from callmeter.wire import WireReply, WireRequest
@@ -26,31 +27,28 @@ T = TypeVar("T")
 
 
 class Conduct:
-    """The part of a call that attempts share: whose turn it is, how often it was tried, how much time is left."""
+    """The part of a call that attempts share: its way, its account, how much time is left."""
 
-    def __init__(self, plan: Plan, recorder: Recorder, memory: "Memory | None" = None) -> None:
-        self.plan = plan
+    def __init__(self, way: Way, recorder: Recorder, memory: "Memory | None" = None) -> None:
         self.recorder = recorder
         self.memory = memory
+        self._way = way
         self._rt = recorder.runtime
-        call = plan.targets[0].call
-        self._max_retries = plan.max_retries
-        self.deadline_ns = (
-            None if call.total_timeout_s is None else self._rt.clock.mono_ns() + int(call.total_timeout_s * 1e9)
-        )
-        self._at = 0
-        self._tries = 0
+        self._whole_s = recorder.call.total_timeout_s
+        self.deadline_ns = None if self._whole_s is None else self._rt.clock.mono_ns() + int(self._whole_s * 1e9)
+        self._target: Target | None = None
         self._began_ns = 0
 
-    def next_target(self) -> Target:
+    def next_target(self) -> Flow[Target]:
         """Where the next attempt goes. Raises `Timeout` once the whole call's time is up."""
-        self._tries += 1
-        self._began_ns = self._rt.clock.mono_ns()
         left = self._left_s()
         if left is not None and left <= 0:
-            call = self.plan.targets[0].call
-            raise Timeout(f"the call took longer than total_timeout={call.total_timeout_s} s")
-        return self.plan.targets[self._at]
+            raise Timeout(f"the call took longer than total_timeout={self._whole_s} s")
+        turn = yield from self._way.turn()
+        self.recorder.attempting(turn)
+        self._target = turn.target
+        self._began_ns = self._rt.clock.mono_ns()
+        return turn.target
 
     def bounded(self, request: WireRequest) -> WireRequest:
         """The request, allowed no more time than the whole call has left."""
@@ -80,65 +78,74 @@ class Conduct:
 
         It is not retryable then: the call would be made a second time, and charged for twice.
         """
-        step = self.plan.retry(self._at, tries, error, self._rt.jitter())
-        if step is None:
+        if tries > self._way.max_retries or not retryable(error):
             error.retryable = False
             raise error
-        return step.wait_s
+        return pause_s(tries, error, self._rt.jitter())
 
-    def after(self, error: APIError) -> Step:
-        """What to do now that an attempt failed. Raises the error once nothing is left to try."""
-        step = self.plan.after(self._at, self._tries, error, self._rt.jitter(), self._left_s())
-        if step is None:
+    def after(self, error: APIError, seen: Delivered) -> float:
+        """Seconds to wait now that an attempt failed. Raises the error once nothing is left to try."""
+        wait_s = self._way.after(error, self._rt.jitter(), self._left_s())
+        if wait_s is None:
             raise error
-        self.recorder.attempt_failed(error, step.wait_s)
-        self.recorder.waited(step.wait_s, step.reason)
-        if step.target != self._at:
-            self._at, self._tries = step.target, 0
-        return step
+        self.recorder.attempt_failed(error, wait_s, seen)
+        return wait_s
 
     def tried(self, error: APIError) -> APIError:
         """The error, saying for whom it speaks and how often it was tried."""
-        where = self.plan.targets[self._at].deployment
-        error.llm_provider = error.llm_provider or where.provider
-        error.model = error.model or where.model
-        error.num_retries, error.max_retries = self._tries - 1, self._max_retries
+        if self._target is not None:
+            where = self._target.deployment
+            error.llm_provider = error.llm_provider or where.provider
+            error.model = error.model or where.model
+        error.num_retries, error.max_retries = self._way.retries, self._way.max_retries
+        self._way.last_words(error)
         return as_openai(error)
 
     def _left_s(self) -> float | None:
         return None if self.deadline_ns is None else (self.deadline_ns - self._rt.clock.mono_ns()) / 1e9
 
 
-def complete(plan: Plan, recorder: Recorder, memory: "Memory | None" = None) -> Flow[Result]:
+class Broken(NamedTuple):
+    """An attempt that failed, what had come of it, and the stream that is left of it."""
+
+    error: APIError
+    seen: Delivered = NOTHING
+    opened: Any = None
+
+
+def complete(way: Way, recorder: Recorder, memory: "Memory | None" = None) -> Flow[Result]:
     """A call that is not streamed, of any operation; `memory` is its part in the response cache.
 
     Returns the answer, its end event published; raises what the last attempt raised.
     """
-    attempts = _attempts(Conduct(plan, recorder, memory), _answer)
+    attempts = _attempts(Conduct(way, recorder, memory), _answer)
     return attempts if memory is None else memory.answer(attempts)
 
 
-def stream(plan: Plan, recorder: Recorder, memory: "Memory | None" = None) -> Flow[StreamCore]:
+def stream(way: Way, recorder: Recorder, memory: "Memory | None" = None) -> Flow[StreamCore]:
     """A streamed call up to the head of its answer. What follows is the stream's, which then owes the end event."""
-    attempts = _attempts(Conduct(plan, recorder, memory), _head)
+    attempts = _attempts(Conduct(way, recorder, memory), _head)
     return attempts if memory is None else memory.stream(attempts)
 
 
-def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]]) -> Flow[T]:
-    """One attempt after another, until one has an answer or nothing is left to try."""
+def _attempts(conduct: Conduct, attempt: Callable[[Conduct, Target], Flow[T]], broken: Broken | None = None) -> Flow[T]:
+    """One attempt after another, until one has an answer or nothing is left to try; `broken` was made before."""
     recorder = conduct.recorder
     try:
         while True:
-            target = conduct.next_target()
-            recorder.attempting(target)
+            if broken is not None:
+                if broken.opened is not None:
+                    yield Leave(broken.opened)
+                wait_s = conduct.after(broken.error, broken.seen)
+                if wait_s:
+                    yield Sleep(wait_s)
+            target = yield from conduct.next_target()
             try:
                 return (yield from attempt(conduct, target))
             except APIError as error:
-                step = conduct.after(error)
-            if step.wait_s:
-                yield Sleep(step.wait_s)
+                broken = Broken(error)
     except APIError as error:
-        recorder.failed(error)
+        recorder.failed(error, NOTHING if broken is None else broken.seen)
         raise conduct.tried(error) from error.__cause__
     except BaseException as error:
         recorder.aborted(error)
@@ -161,20 +168,27 @@ def _answer(conduct: Conduct, target: Target) -> Flow[Result]:
 def _head(conduct: Conduct, target: Target) -> Flow[StreamCore]:
     call, deployment = target.call, target.deployment
     codec = codecs.load(deployment.codec)
-    keep = None if conduct.memory is None else conduct.memory.keep
     step = Later(request=codec.request(call, deployment))
     while step.request.whole:
         reply = yield from _asked(conduct, target, codec, step)
         following = codec.response(reply, call, deployment)
         if not isinstance(following, Later):
-            arrived = ReadyStream(iter([reply.body]), reply.headers)
-            return StreamCore(arrived, codec, target, conduct.recorder, conduct.deadline_ns, keep)
+            return _core(conduct, target, ReadyStream(iter([reply.body]), reply.headers))
         step = following
     opened = yield from _exchange(conduct, target, step.request, Open)
     if not 200 <= opened.status < 300:
         body = yield ReadRest(opened)
         raise codec.failure(opened.status, opened.headers, body, deployment)
-    return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns, keep)
+    return _core(conduct, target, opened)
+
+
+def _core(conduct: Conduct, target: Target, opened: Any) -> StreamCore:
+    def again(error: APIError, seen: Delivered) -> Flow[StreamCore]:
+        return _attempts(conduct, _head, Broken(error, seen, opened))
+
+    keep = None if conduct.memory is None else conduct.memory.keep
+    codec = codecs.load(target.deployment.codec)
+    return StreamCore(opened, codec, target, conduct.recorder, conduct.deadline_ns, keep, again)
 
 
 def _asked(conduct: Conduct, target: Target, codec: OperationCodec, step: Later) -> Flow[WireReply]:
@@ -209,7 +223,7 @@ def _exchange(conduct: Conduct, target: Target, request: WireRequest, effect: ty
         request = yield Sign(request, target.deployment.signer)
     conduct.recorder.sending(request)
     try:
-        return (yield effect(conduct.bounded(request)))
+        return (yield effect(conduct.bounded(request), target.mock))
     finally:
         conduct.recorder.received()
 

@@ -11,14 +11,14 @@ from callmeter.client import codecs
 from callmeter.client.completing import as_chat
 from callmeter.client.facts import facts_of
 from callmeter.client.mock import COMPLETION, Mock, Mocked
-from callmeter.client.operations import CHAT, OPERATIONS, TEXT_COMPLETION, Operation
+from callmeter.client.operations import CHAT, TEXT_COMPLETION, Operation
 from callmeter.client.params import admit, split
-from callmeter.client.plan import Plan, Target
+from callmeter.client.plan import Listed, Plan, Target, Way
 from callmeter.client.prices import base_model_of, price_given
 from callmeter.client.providers import KEYWORDS, OPENAI_CHAT, OPENAI_TEXT, Provider, codec_of
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, provider_of
-from callmeter.errors import APIError, BadRequestError, MissingExtraError, as_openai
+from callmeter.errors import APIError, BadRequestError, ConfigError, MissingExtraError, as_openai
 from callmeter.events.model import CallFacts
 from callmeter.events.trace import traceparent
 from callmeter.pricing.own import ARGUMENTS as PRICES
@@ -50,9 +50,8 @@ class Made(NamedTuple):
     """A call ready to run."""
 
     runtime: Runtime
-    plan: Plan
+    way: Way
     recorder: Recorder
-    mock: Mock | None
     streamed: bool
     check: Check | None = None
     """What the answer still has to pass once it is accounted for."""
@@ -79,35 +78,64 @@ def make(
     streamed = bool(params.pop("stream", False))
     unstreamable = bool(extra and extra.pop("stream", False))
     facts = facts_of(rt, operation.name, model, ours, params, streamed)
-    call = _call(rt, facts, messages, ours, params, extra)
+    order = Order(rt, facts, operation, mocked)
+    call = order.call(model, messages, ours, params, extra)
     optional = {**params, **extra}
     for name in operation.prompt:
         optional.pop(name, None)
     recorder = Recorder(call, facts, rt, _for_callbacks(call_type, ours, optional))
-    mock = _mock(ours, params, facts, mocked)
     try:
         if unstreamable:
             raise BadRequestError(f"{operation.name} does not stream; leave stream out")
         if operation is CHAT and not messages and "prompt" not in extra:
             raise _no_messages(extra)
-        plan = _plan(rt, call, ours, mock)
+        way = _way(order, call, given, ours)
         check = _check(rt, ours, params) if operation is CHAT and not streamed else None
-        memory = None if rt.front("cache") is None else _memory(rt, call_type, ours, recorder, plan.targets[0], mock)
-    except APIError as error:
+        memory = None if rt.front("cache") is None else _memory(rt, call_type, ours, recorder, way)
+    except (APIError, ConfigError, MissingExtraError) as error:
         recorder.failed(error)
-        raise as_openai(error) from None
-    except MissingExtraError as error:
-        recorder.failed(error)
-        raise
-    return Made(rt, plan, recorder, mock, streamed, check, memory)
+        raise (as_openai(error) if isinstance(error, APIError) else error) from None
+    return Made(rt, way, recorder, streamed, check, memory)
 
 
-def _memory(
-    rt: Runtime, call_type: str, ours: Mapping[str, Any], recorder: Recorder, target: Target, mock: Mock | None
-) -> "Memory | None":
+def _memory(rt: Runtime, call_type: str, ours: Mapping[str, Any], recorder: Recorder, way: Way) -> "Memory | None":
     from callmeter.client.remembering import memory_of
 
-    return memory_of(rt.front("cache"), call_type, ours, recorder, target, mock)
+    try:
+        first = way.first()
+    except APIError:
+        return None  # the call's turn will say so, or pass it over
+    return memory_of(rt.front("cache"), call_type, ours, recorder, first)
+
+
+class Order(NamedTuple):
+    """What a caller ordered, but for the place where it is to be made."""
+
+    runtime: Runtime
+    facts: CallFacts
+    operation: Operation
+    mocked: Mocked
+
+    def target(self, model: str, messages: Sequence[Any], given: Mapping[str, Any]) -> Target:
+        """The call at a model, by these of the caller's arguments. Raises `APIError` for what cannot be made."""
+        ours, params, extra = _sorted(given, self.operation)
+        params.pop("stream", None)
+        return self.made(self.call(model, messages, ours, params, extra), ours)
+
+    def call(
+        self,
+        model: str,
+        messages: Sequence[Any],
+        ours: Mapping[str, Any],
+        params: dict[str, Any],
+        extra: Mapping[str, Any],
+    ) -> Call:
+        """The call, before any provider is involved."""
+        return _call(self.runtime, self.facts, model, messages, ours, params, extra)
+
+    def made(self, call: Call, ours: Mapping[str, Any]) -> Target:
+        """The call and where it goes."""
+        return _target(self.runtime, call, ours, _mock(ours, call.params, self.facts, self.mocked))
 
 
 def _no_messages(extra: Mapping[str, Any]) -> BadRequestError:
@@ -149,6 +177,7 @@ def _for_callbacks(call_type: str, ours: Mapping[str, Any], optional: dict[str, 
 def _call(
     rt: Runtime,
     facts: CallFacts,
+    model: str,
     messages: Sequence[Any],
     ours: Mapping[str, Any],
     params: dict[str, Any],
@@ -160,7 +189,7 @@ def _call(
     return Call(
         id=facts.call_id,
         operation=facts.operation,
-        model=facts.model_requested,
+        model=model,
         messages=messages,
         params=params,
         extra=extra,
@@ -196,32 +225,27 @@ def _timeouts(connect_s: float, first_s: float, whole_s: float) -> Timeouts:
     return Timeouts(connect_s=connect_s, first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
 
 
-def _plan(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Plan:
-    targets = [_target(rt, call, ours, mock)]
-    for other in ours.get("fallbacks") or ():
-        changes = {"model": other} if isinstance(other, str) else dict(other)
-        targets.append(_fallback(rt, call, ours, mock, changes))
+def _way(order: Order, call: Call, given: Mapping[str, Any], ours: Mapping[str, Any]) -> Way:
+    """The call's own model, then its fallbacks; last the one for long prompts."""
+    others = list(ours.get("fallbacks") or ())
     longer = (ours.get("context_window_fallback_dict") or {}).get(call.model)
     if longer is not None:
-        targets.append(_fallback(rt, call, ours, mock, {"model": longer}))
-    return Plan(
-        targets=tuple(targets),
-        max_retries=call.max_retries,
-        for_long_prompts=len(targets) - 1 if longer is not None else None,
-    )
+        others.append(longer)
+
+    def make(at: int) -> Target:
+        return order.made(call, ours) if at == 0 else _fallback(order, call, given, others[at - 1])
+
+    targets = 1 + len(others)
+    return Listed(Plan(targets, call.max_retries, targets - 1 if longer is not None else None), make)
 
 
-def _fallback(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None, changes: dict[str, Any]) -> Target:
-    """The same call at another model; `changes` may bring an address, a key, messages and parameters of its own."""
-    model = changes.pop("model", call.model)
-    messages = changes.pop("messages", call.messages)
-    theirs, params, extra = _sorted(changes, OPERATIONS[call.operation])
+def _fallback(order: Order, call: Call, given: Mapping[str, Any], other: str | Mapping[str, Any]) -> Target:
+    """The same call at another model; `other` may bring an address, a key, messages and parameters of its own."""
+    changes = {"model": other} if isinstance(other, str) else dict(other)
+    model, messages = changes.pop("model", call.model), changes.pop("messages", call.messages)
     if model != call.model:
-        ours = {name: value for name, value in ours.items() if name not in OF_ONE_MODEL}
-    other = msgspec.structs.replace(
-        call, model=model, messages=messages, params={**call.params, **params}, extra={**call.extra, **extra}
-    )
-    return _target(rt, other, {**ours, **theirs}, mock)
+        given = {name: value for name, value in given.items() if name not in OF_ONE_MODEL}
+    return order.target(model, messages, {**given, **changes})
 
 
 def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Target:
@@ -246,7 +270,7 @@ def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None)
         additional_drop_params=call.additional_drop_params,
         allowed_openai_params=call.allowed_openai_params,
     )
-    return Target(call if params == call.params else msgspec.structs.replace(call, params=params), where)
+    return Target(call if params == call.params else msgspec.structs.replace(call, params=params), where, mock)
 
 
 def _real(rt: Runtime, operation: str, row: Provider, name: str, ours: Mapping[str, Any], price: Any) -> Deployment:

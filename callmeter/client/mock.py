@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from callmeter import errors
-from callmeter.client.streaming import ReadyStream
+from callmeter.client.ready import ReadyStream
 from callmeter.wire import WireReply, WireRequest
 
 PIECE = 3

@@ -11,7 +11,7 @@ from callmeter.client.codecs.base import Meter
 from callmeter.client.estimate import NOTHING_COUNTED, calibrated, counted_usage, estimated
 from callmeter.client.known import Known
 from callmeter.client.operations import prompt_of, shown
-from callmeter.client.plan import Target, retryable
+from callmeter.client.plan import Target, Turn, retryable
 from callmeter.client.prices import cost_of, timed
 from callmeter.client.usage import completion_usage
 from callmeter.errors import APIConnectionError, APIError
@@ -80,17 +80,25 @@ class Recorder:
         self._sent_at_ns = 0
         self._away_ns = 0
         self._wait_s = self._waited_s = 0.0
-        self._target: Target | None = None
-        self._reason = "first"
+        self._turn: Turn | None = None
+        self._trying = False
+        """Whether an attempt is under way that is not accounted for yet."""
         self.cache: CacheFacts | None = None
         """The call's part in the response cache, if it takes one."""
         self._found: Found | None = None
 
+    @property
+    def _target(self) -> Target | None:
+        return None if self._turn is None else self._turn.target
+
     # -- on the way
 
-    def attempting(self, target: Target) -> None:
+    def attempting(self, turn: Turn) -> None:
         """It is this target's turn."""
-        self._target = target
+        self._turn = turn
+        self._trying = True
+        self._wait_s += turn.waited_s
+        self._waited_s += turn.waited_s
         self._sent_ns = self.runtime.clock.mono_ns()
 
     def sending(self, request: WireRequest) -> None:
@@ -111,16 +119,13 @@ class Recorder:
         """The provider was given this long before it is asked how far it is."""
         self._away_ns += int(seconds * 1e9)
 
-    def waited(self, seconds: float, reason: str) -> None:
-        """The pause before the next attempt, and why there is one."""
-        self._wait_s, self._reason = seconds, reason
-        self._waited_s += seconds
-
-    def attempt_failed(self, error: APIError, retry_in_s: float | None) -> None:
-        """The attempt failed and another follows."""
-        attempt = self._attempt(*self._lost(error), error)
+    def attempt_failed(self, error: APIError, retry_in_s: float, seen: Delivered = NOTHING) -> None:
+        """The attempt failed and another follows, after a pause."""
+        attempt = self._attempt(*self._left_of(error, seen), seen, error)
         self._in_flight = False
         self._attempts.append(attempt)
+        self._wait_s = retry_in_s
+        self._waited_s += retry_in_s
         event = AttemptFailed(
             id=self.runtime.ids(),
             at_ns=self.runtime.clock.wall_ns(),
@@ -139,9 +144,10 @@ class Recorder:
         )
         self._found = found
         where = Deployment(provider=entry.provider, model=entry.model, codec="", api_base="")
-        self._target = Target(self.call, where)
+        target = Target(self.call, where)
+        self._turn = Turn(target)
         self._begin()
-        return self._target
+        return target
 
     # -- the ends
 
@@ -164,13 +170,9 @@ class Recorder:
         else:
             self._end(StreamCompleted, seen, *metered, answer_bytes=seen.output_bytes, finish="cancelled")
 
-    def stream_failed(self, error: BaseException, seen: Delivered) -> None:
-        """A stream broke; what it had delivered is counted."""
-        self._end(CallFailed, seen, *self._metered(seen, whole=False), error=error, answer_bytes=seen.output_bytes)
-
-    def failed(self, error: BaseException) -> None:
-        """The call ends in an error before an answer was read."""
-        self._end(CallFailed, NOTHING, *self._lost(error), error=error)
+    def failed(self, error: BaseException, seen: Delivered = NOTHING) -> None:
+        """The call ends in an error; what a stream had delivered before it broke is counted."""
+        self._end(CallFailed, seen, *self._left_of(error, seen), error=error, answer_bytes=seen.output_bytes)
 
     def aborted(self, error: BaseException) -> None:
         """The flow was interrupted: cancelled by its caller, or by something nobody foresaw."""
@@ -268,6 +270,10 @@ class Recorder:
         where = self._target.deployment
         return self.runtime.calibration.of(where.provider, where.model)
 
+    def _left_of(self, error: BaseException, seen: Delivered) -> "Metered":
+        """What a failed attempt is charged for: what its stream had delivered, or perhaps the request alone."""
+        return self._lost(error) if seen is NOTHING else self._metered(seen, whole=False)
+
     def _lost(self, error: BaseException) -> "Metered":
         """A request that got no answer. In flight, it may be charged for: at least nothing, at most its prompt."""
         nobody_knows = isinstance(error, Cancelled) or (isinstance(error, APIConnectionError) and error.sent)
@@ -295,25 +301,30 @@ class Recorder:
             return
         if not self._began:
             self._begin()
-        attempts = () if self._found is not None else (*self._attempts, self._attempt(usage, source, cost, error))
+        attempts, one = tuple(self._attempts), False
+        if self._found is not None:
+            one = True
+        elif self._trying or not attempts:
+            one = not attempts
+            attempts = (*attempts, self._attempt(usage, source, cost, seen, error))
         rt, answer, meter = self.runtime, seen.answer, seen.meter
         whole_ns = rt.clock.mono_ns() - self._start_ns
         self.end = kind(
             id=rt.ids(),
             at_ns=rt.clock.wall_ns(),
             call=self._facts_at_end(),
-            usage=usage if len(attempts) < 2 else add_usages(attempts, usage),
+            usage=usage if one else add_usages(attempts, usage),
             usage_source=source,
             usage_problem=meter.problem,
             raw_usage=meter.raw,
-            cost=cost if len(attempts) < 2 else add_costs(attempts, cost),
+            cost=cost if one else add_costs(attempts, cost),
             attempts=attempts,
             finish_reason=finish or _finish_reason(answer),
             response_id=answer.id or "" if answer is not None else "",
             response_model=answer.model or "" if answer is not None else "",
             service_tier=meter.service_tier,
             latency_s=whole_ns / 1e9,
-            time_to_first_chunk_s=None if seen.first_chunk_ns is None else (seen.first_chunk_ns - self._sent_ns) / 1e9,
+            time_to_first_chunk_s=self._first_chunk_s(seen),
             overhead_s=max(0.0, (whole_ns - self._away_ns) / 1e9 - self._waited_s),
             retry_wait_s=self._waited_s,
             answer_bytes=answer_bytes,
@@ -364,10 +375,13 @@ class Recorder:
         )
         return cost if meter.reported is None else msgspec.structs.replace(cost, reported=meter.reported)
 
-    def _attempt(self, usage: Usage | None, source: UsageSource, cost: Cost, error: BaseException | None) -> Attempt:
-        target = self._target
-        where = target.deployment if target is not None else None
-        return Attempt(
+    def _attempt(
+        self, usage: Usage | None, source: UsageSource, cost: Cost, seen: Delivered, error: BaseException | None
+    ) -> Attempt:
+        """The attempt that is over now. Whoever gave its target is told."""
+        turn = self._turn
+        where = turn.target.deployment if turn is not None else None
+        attempt = Attempt(
             number=len(self._attempts) + 1,
             provider=where.provider if where else self.facts.provider,
             model=where.model if where else self.facts.model,
@@ -381,8 +395,17 @@ class Recorder:
             cost=cost,
             billable=_billable(error, usage, source),
             error=None if error is None else error_facts(error),
-            reason=self._reason,
+            reason=turn.reason if turn is not None else "first",
+            because=turn.because if turn is not None else "",
+            model_group=turn.group if turn is not None else "",
         )
+        if self._trying and turn is not None and turn.ended is not None:
+            turn.ended(attempt, error, self._first_chunk_s(seen))
+        self._trying = False
+        return attempt
+
+    def _first_chunk_s(self, seen: Delivered) -> float | None:
+        return None if seen.first_chunk_ns is None else (seen.first_chunk_ns - self._sent_ns) / 1e9
 
 
 Metered = tuple[Usage | None, UsageSource, Cost]

@@ -21,9 +21,9 @@ from callmeter.errors import ConfigError
 from callmeter.events.model import Attempt, CacheFacts
 from callmeter.records import ResponsesAnswer
 from callmeter.shapes import Completion, Result
+from callmeter.types import Call
 
 if TYPE_CHECKING:
-    from callmeter.client.mock import Mock
     from callmeter.client.recorder import Recorder
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ NOT_THE_REQUEST = frozenset(
 
 
 def memory_of(
-    cache: Cache, call_type: str, given: Mapping[str, Any], recorder: "Recorder", target: Target, mock: "Mock | None"
+    cache: Cache, call_type: str, given: Mapping[str, Any], recorder: "Recorder", target: Target | None
 ) -> "Memory | None":
     """A call's part in the cache, or None where it takes none. Raises `BadRequestError` for controls nobody knows."""
     if not isinstance(cache, Cache):
@@ -47,7 +47,8 @@ def memory_of(
     controls = controls_of(given.get("cache"))
     if not cache.wants(call_type, given.get("caching"), controls) or not (controls.read or controls.store):
         return None
-    key = cache.key(_request(target, mock), controls.namespace)
+    asked = _asked_of_a_group(recorder.call, given) if target is None else _request(target)
+    key = cache.key(asked, controls.namespace)
     if key is None:
         return None
     recorder.cache = CacheFacts(key=key)
@@ -57,7 +58,7 @@ def memory_of(
 class Memory:
     """What one call does with the cache."""
 
-    def __init__(self, cache: Cache, controls: Controls, key: str, recorder: "Recorder", target: Target) -> None:
+    def __init__(self, cache: Cache, controls: Controls, key: str, recorder: "Recorder", target: Target | None) -> None:
         self._cache = cache
         self._controls = controls
         self._key = key
@@ -100,6 +101,9 @@ class Memory:
         self._cache.keep(self._key, entry, self._controls.ttl_s)
 
     def _is_its_own(self, last: Attempt) -> bool:
+        """Whether no fallback gave the answer."""
+        if self._target is None:
+            return last.reason != "fallback"
         where = self._target.deployment
         return (last.provider, last.model, last.api_base) == (where.provider, where.model, where.api_base)
 
@@ -135,13 +139,22 @@ class Memory:
         return StreamCore(replay.opened(found.answer), replay.CODEC, target, self._recorder)
 
 
-def _request(target: Target, mock: "Mock | None") -> dict[str, Any]:
+def _request(target: Target) -> dict[str, Any]:
     """All that the answer depends on, by name: what is asked, and of whom."""
-    call, where = target.call, target.deployment
-    headers = {name.lower(): value for name, value in call.headers.items() if name.lower() not in NOT_THE_REQUEST}
+    call, where, mock = target.call, target.deployment, target.mock
     mocked = None if mock is None else [str(mock.response), mock.tool_calls]
-    whom = [call.operation, where.provider, where.api_base, where.region, where.variables, headers, mocked]
+    whom = [call.operation, where.provider, where.api_base, where.region, where.variables, _headers(call), mocked]
     return {**call.params, **call.extra, "model": where.model, "messages": list(call.messages), WHOM: whom}
+
+
+def _asked_of_a_group(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same where a router chooses: any deployment of the group answers for all."""
+    whom = [call.operation, "group", _headers(call), str(given.get("mock_response"))]
+    return {**call.params, **call.extra, "model": call.model, "messages": list(call.messages), WHOM: whom}
+
+
+def _headers(call: Call) -> dict[str, str]:
+    return {name.lower(): value for name, value in call.headers.items() if name.lower() not in NOT_THE_REQUEST}
 
 
 def _is_whole(answer: Result) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from callmeter.client.codecs.base import Frame, Framing, Meter
-from callmeter.client.streaming import ReadyStream
+from callmeter.client.ready import ReadyStream
 from callmeter.shapes import Chunk, Completion, Delta, StreamChoice, ToolCall
 
 PIECE = 64

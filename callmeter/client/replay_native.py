@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from callmeter.client.ready import ReadyStream
 from callmeter.client.replay import pieces
-from callmeter.client.streaming import ReadyStream
 
 JSON = dict[str, Any]
 

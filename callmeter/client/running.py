@@ -5,27 +5,23 @@ from typing import Any
 from callmeter.client import flow
 from callmeter.client.drive import adrive, drive
 from callmeter.client.making import Made
-from callmeter.client.mock import AsyncMockTransport, MockTransport
 from callmeter.client.streaming import AsyncStream, Stream
 
 
 def run(made: Made) -> Any:
     """The call's answer, or its stream."""
-    transport = made.runtime.transport if made.mock is None else MockTransport(made.mock)
     if made.streamed:
-        return Stream(drive(flow.stream(made.plan, made.recorder, made.memory), transport, made.runtime.sleep))
-    answer = drive(flow.complete(made.plan, made.recorder, made.memory), transport, made.runtime.sleep)
+        return Stream(drive(flow.stream(made.way, made.recorder, made.memory), made.runtime))
+    answer = drive(flow.complete(made.way, made.recorder, made.memory), made.runtime)
     _finish(made, answer)
     return answer
 
 
 async def arun(made: Made) -> Any:
     """The same with awaiting."""
-    transport = made.runtime.async_transport if made.mock is None else AsyncMockTransport(made.mock)
     if made.streamed:
-        opening = flow.stream(made.plan, made.recorder, made.memory)
-        return AsyncStream(await adrive(opening, transport, made.runtime.asleep))
-    answer = await adrive(flow.complete(made.plan, made.recorder, made.memory), transport, made.runtime.asleep)
+        return AsyncStream(await adrive(flow.stream(made.way, made.recorder, made.memory), made.runtime))
+    answer = await adrive(flow.complete(made.way, made.recorder, made.memory), made.runtime)
     _finish(made, answer)
     return answer
 

@@ -5,20 +5,26 @@
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from callmeter.client.codecs.base import Frame, Framing, StreamCodec
+from callmeter.client.drive import adrive, drive
+from callmeter.client.effects import Flow
 from callmeter.client.eventstream import EventStream
 from callmeter.client.fold import Fold
 from callmeter.client.framing import NDJSON, SSE
+from callmeter.client.operations import CHAT, TEXT_COMPLETION
 from callmeter.client.plan import Target
 from callmeter.client.recorder import Delivered, Recorder
 from callmeter.errors import APIError, Timeout, as_openai
-from callmeter.shapes import Chunk, Completion, StreamChoice
+from callmeter.shapes import Chunk, Completion, Delta, StreamChoice
 
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+HELD_BACK = frozenset({CHAT.name, TEXT_COMPLETION.name})
+"""Operations whose streams begin with chunks that say nothing; events of the Responses API mean something each."""
+
+Again = Callable[[APIError, Delivered], Flow["StreamCore"]]
+"""The flow that goes on after a failure, given what had come before it."""
 
 
 class Cutter(Protocol):
@@ -47,6 +53,7 @@ class StreamCore:
         recorder: Recorder,
         deadline_ns: int | None = None,
         keep: Callable[[Completion], None] | None = None,
+        again: Again | None = None,
     ) -> None:
         self.opened = opened
         self.target = target
@@ -60,42 +67,48 @@ class StreamCore:
         self._deadline_ns = deadline_ns
         self._keep = keep
         """Handed the answer once it was read to its end."""
+        self._again = again
+        self._given = False
+        """Whether the reader has been given anything: until then another attempt can take this one's place."""
+        self._held: list[Chunk] | None = [] if target.call.operation in HELD_BACK else None
+        """Chunks that say nothing yet."""
         self._first_chunk_ns: int | None = None
         self._chunk: Chunk | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """The chunks that these bytes complete. Raises `APIError` after publishing the end."""
+        """The chunks that these bytes complete. Raises `APIError`, which is for `broken` or `fail`."""
         chunks: list[Chunk] = []
-        try:
-            if self._deadline_ns is not None and self._mono_ns() > self._deadline_ns:
-                raise Timeout(f"the call took longer than total_timeout={self.target.call.total_timeout_s} s")
-            for frame in self._framing.feed(data):
-                self._take(frame, chunks)
-        except APIError as error:
-            raise self.fail(error) from error
-        return chunks
+        if self._deadline_ns is not None and self._mono_ns() > self._deadline_ns:
+            raise Timeout(f"the call took longer than total_timeout={self.target.call.total_timeout_s} s")
+        for frame in self._framing.feed(data):
+            self._take(frame, chunks)
+        return self._spoken(chunks)
 
     def finish(self) -> list[Chunk]:
-        """The body is over: the chunks still owed, the usage chunk last. Publishes the end, good or bad."""
-        chunks: list[Chunk] = []
-        try:
-            for frame in self._framing.close():
-                self._take(frame, chunks)
-            self._show(self._decoder.finish(), chunks)
-        except APIError as error:
-            raise self.fail(error) from error
+        """The body is over: the chunks still owed, the usage chunk last. Publishes the end, or raises as `feed`."""
+        chunks, self._held = self._held or [], None
+        for frame in self._framing.close():
+            self._take(frame, chunks)
+        self._show(self._decoder.finish(), chunks)
         self._complete(cancelled=False)
         if self._shows_usage and self._chunk is not None:
             chunks.append(self._usage_chunk(self._chunk))
         return chunks
 
+    def broken(self, error: APIError) -> Flow["StreamCore"] | None:
+        """How to go on after a failure before anything was said; None where the reader has seen something."""
+        if self.ended or self._again is None or self._given:
+            return None
+        self.ended = True
+        return self._again(error, self._delivered())
+
     def fail(self, error: APIError) -> APIError:
-        """The stream broke: publish `CallFailed` with what had come. Returns the error to raise."""
+        """The stream broke for good: publish `CallFailed` with what had come. Returns the error to raise."""
         where = self.target.deployment
         error.llm_provider, error.model = error.llm_provider or where.provider, error.model or where.model
         if not self.ended:
             self.ended = True
-            self.recorder.stream_failed(error, self._delivered())
+            self.recorder.failed(error, self._delivered())
         return as_openai(error)
 
     def cancel(self) -> None:
@@ -119,6 +132,16 @@ class StreamCore:
                     self._first_chunk_ns = self._mono_ns()
                 chunk.usage = None
                 chunks.append(chunk)
+
+    def _spoken(self, chunks: list[Chunk]) -> list[Chunk]:
+        """What the reader may have: everything, once the answer has begun."""
+        if self._held is not None:
+            if self._first_chunk_ns is None:
+                self._held += chunks
+                return []
+            chunks, self._held = [*self._held, *chunks], None
+        self._given = self._given or bool(chunks)
+        return chunks
 
     def _complete(self, *, cancelled: bool) -> None:
         if self.ended:
@@ -159,32 +182,12 @@ class StreamCore:
         )
 
 
+_SAYING = tuple(name for name in Delta.__struct_fields__ if name not in ("role", "provider_specific_fields"))
+
+
 def _says_something(chunk: Chunk) -> bool:
-    delta = chunk.choices[0].delta
-    return bool(delta.content or delta.tool_calls or delta.reasoning_content or delta.refusal or delta.audio)
-
-
-class ReadyStream:
-    """An opened answer made of pieces that are there already, for both kinds of reader."""
-
-    status = 200
-
-    def __init__(self, pieces: Iterator[bytes], headers: Mapping[str, str] = NO_HEADERS) -> None:
-        self.headers = headers
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
+    choice = chunk.choices[0]
+    return choice.finish_reason is not None or any(getattr(choice.delta, name) for name in _SAYING)
 
 
 class Stream:
@@ -194,10 +197,13 @@ class Stream:
     """
 
     def __init__(self, core: StreamCore) -> None:
-        self._core = core
-        self._pieces = iter(core.opened)
         self._ready: deque[Chunk] = deque()
         self._over = False
+        self._read(core)
+
+    def _read(self, core: StreamCore) -> None:
+        self._core = core
+        self._pieces = iter(core.opened)
         self._hidden_params = core.recorder.hidden_params(core.opened.headers)
 
     def __iter__(self) -> "Stream":
@@ -224,17 +230,29 @@ class Stream:
         try:
             data = next(self._pieces, None)
             if data is None:
-                self._over = True
                 self._ready.extend(core.finish())
+                self._over = True
                 core.opened.close()
             else:
                 self._ready.extend(core.feed(data))
         except APIError as error:
+            self._go_on(error)
+        except BaseException:
+            self.close()
+            raise
+
+    def _go_on(self, error: APIError) -> None:
+        """Have another attempt take the place of the broken one, if that can be; else raise."""
+        core = self._core
+        again = core.broken(error)
+        if again is None:
             self._over = True
             core.opened.close()
             raise core.fail(error) from error.__cause__
+        try:
+            self._read(drive(again, core.recorder.runtime))
         except BaseException:
-            self.close()
+            self._over = True
             raise
 
     def __enter__(self) -> "Stream":
@@ -255,11 +273,14 @@ class AsyncStream:
     def __init__(self, core: StreamCore) -> None:
         import asyncio
 
-        self._core = core
-        self._pieces = core.opened.__aiter__()
         self._ready: deque[Chunk] = deque()
         self._over = False
         self._loop = asyncio.get_running_loop()
+        self._read(core)
+
+    def _read(self, core: StreamCore) -> None:
+        self._core = core
+        self._pieces = core.opened.__aiter__()
         self._hidden_params = core.recorder.hidden_params(core.opened.headers)
 
     def __aiter__(self) -> "AsyncStream":
@@ -290,19 +311,30 @@ class AsyncStream:
             try:
                 data = await self._pieces.__anext__()
             except StopAsyncIteration:
-                self._over = True
                 self._ready.extend(core.finish())
+                self._over = True
                 await core.opened.aclose()
             else:
                 self._ready.extend(core.feed(data))
         except APIError as error:
+            await self._go_on(error)
+        except BaseException:
+            self._end_early()
+            await core.opened.aclose()
+            raise
+
+    async def _go_on(self, error: APIError) -> None:
+        core = self._core
+        again = core.broken(error)
+        if again is None:
             self._over = True
             failure = core.fail(error)
             await core.opened.aclose()
             raise failure from error.__cause__
+        try:
+            self._read(await adrive(again, core.recorder.runtime))
         except BaseException:
-            self._end_early()
-            await core.opened.aclose()
+            self._over = True
             raise
 
     async def __aenter__(self) -> "AsyncStream":

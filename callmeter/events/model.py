@@ -84,6 +84,10 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     billable: Annotated[bool | None, Meta(description="None: the provider may or may not charge for it")] = None
     error: ErrorFacts | None = None
     reason: Annotated[str, Meta(description="why this attempt was made: first, retry, fallback")] = "first"
+    because: Annotated[
+        str, Meta(description="what led to it: the failure before it, or why other deployments were passed over")
+    ] = ""
+    model_group: Annotated[str, Meta(description="the router's model group it was chosen from, or empty")] = ""
     same: Annotated[bool, Meta(description="as stored only: usage and cost are the call's and not kept twice")] = False
 
 

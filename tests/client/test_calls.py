@@ -10,7 +10,7 @@ import pytest
 
 import callmeter
 from callmeter.events.model import AttemptFailed, CallFailed, CallStarted, CallSucceeded, StreamCompleted
-from callmeter.testing import FakeProvider, capture_events
+from callmeter.testing import FakeProvider, FixedClock, capture_events
 
 M = [{"role": "user", "content": "Say something nice."}]
 Ask = Callable[..., Any]
@@ -164,6 +164,69 @@ def test_a_stream_cut_by_the_provider_fails_with_what_had_come(
     assert end.usage.output_tokens > 0
     assert end.cost.estimated
     assert end.time_to_first_chunk_s is not None
+
+
+OVERLOADED = b'data: {"error": {"message": "The server is overloaded", "type": "overloaded_error"}}\n\n'
+ROLE_ALONE = b'data: {"id": "c1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n'
+
+
+@both
+@pytest.mark.parametrize("body", [b"", OVERLOADED, ROLE_ALONE, ROLE_ALONE + OVERLOADED], ids=len)
+def test_a_stream_that_breaks_before_its_first_word_is_tried_again(
+    ask: Ask, body: bytes, provider: FakeProvider, events: list[Any]
+) -> None:
+    provider.raw(body)
+    chunks = ask(stream=True, num_retries=0, fallbacks=["anthropic/claude-sonnet-4-5"], x_fake={"text": "one two"})
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two"
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert [chunk.choices[0].delta.role for chunk in chunks].count("assistant") == 1
+    assert kinds(events) == ["CallStarted", "AttemptFailed", "StreamCompleted"]
+    end = events[-1]
+    assert [(a.provider, a.status, a.reason) for a in end.attempts] == [
+        ("openai", "failure", "first"),
+        ("anthropic", "success", "fallback"),
+    ]
+    assert end.attempts[1].because.startswith(end.attempts[0].error.error_class)
+    assert end.cost.total == sum(attempt.cost.total for attempt in end.attempts)
+    provider.wait_for(lambda server: server.open_connections <= 1)
+
+
+@both
+def test_a_stream_that_breaks_after_its_first_word_is_not_begun_again(
+    ask: Ask, provider: FakeProvider, events: list[Any]
+) -> None:
+    with pytest.raises(callmeter.APIConnectionError):
+        ask(stream=True, fallbacks=["anthropic/claude-sonnet-4-5"], x_fake={"text": "one two", "cut_after_chunks": 2})
+    assert len(provider.requests) == 1
+
+
+@both
+def test_each_broken_beginning_of_a_stream_is_a_retry(ask: Ask, provider: FakeProvider, events: list[Any]) -> None:
+    provider.raw(b"", times=None)
+    with pytest.raises(callmeter.APIConnectionError) as caught:
+        ask(stream=True, num_retries=2)
+    assert (len(provider.requests), caught.value.num_retries) == (3, 2)
+    assert kinds(events) == ["CallStarted", "AttemptFailed", "AttemptFailed", "CallFailed"]
+
+
+@both
+def test_a_model_that_cannot_be_asked_is_passed_over(ask: Ask, provider: FakeProvider, events: list[Any]) -> None:
+    ask("bad-model", fallbacks=["openai/gpt-4o"])
+    end = events[-1]
+    assert [(a.model, a.reason, a.because) for a in end.attempts] == [("gpt-4o", "fallback", "BadRequestError (400)")]
+    assert end.call.model_requested == "bad-model"
+
+
+def test_a_call_that_is_out_of_time_has_the_attempts_that_were_made(provider: FakeProvider, events: list[Any]) -> None:
+    provider.answer(503, times=None, headers={"retry-after": "1"})
+    clock = FixedClock()
+    with (
+        capture_events(clock=clock, sleep=lambda s: clock.advance(s + 2), jitter=lambda: 0.0) as seen,
+        pytest.raises(callmeter.Timeout, match="total_timeout=2"),
+    ):
+        callmeter.completion("openai/gpt-4o", M, total_timeout=2)
+    assert [attempt.error.error_class for attempt in seen[-1].attempts] == ["ServiceUnavailableError"]
+    assert seen[-1].error.error_class == "Timeout"
 
 
 def test_a_stream_that_is_closed_early_is_billed_for_what_came(provider: FakeProvider, events: list[Any]) -> None:

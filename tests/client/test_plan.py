@@ -4,14 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callmeter import errors
-from callmeter.client.plan import LAST_BACKOFF_S, MAX_SERVER_DELAY_S, Plan, Step, Target, retryable
-from callmeter.types import Call, Deployment
+from callmeter.client.plan import LAST_BACKOFF_S, MAX_SERVER_DELAY_S, Plan, Step, retryable
 
 
 def plan(targets: int = 1, max_retries: int = 2, for_long_prompts: int | None = None) -> Plan:
-    call = Call(id="1", operation="chat", model="m")
-    where = Deployment(provider="openai", model="m", codec="openai_chat", api_base="http://localhost/v1")
-    return Plan(targets=(Target(call, where),) * targets, max_retries=max_retries, for_long_prompts=for_long_prompts)
+    return Plan(targets, max_retries, for_long_prompts)
 
 
 def busy(**given: object) -> errors.RateLimitError:

@@ -10,7 +10,7 @@ import pytest
 from callmeter.client import codecs, flow
 from callmeter.client.drive import drive
 from callmeter.client.estimate import counted_usage
-from callmeter.client.plan import Plan, Target
+from callmeter.client.plan import Listed, Plan, Target
 from callmeter.client.recorder import Recorder
 from callmeter.client.streaming import FRAMINGS, Stream
 from callmeter.errors import APIConnectionError, APIError
@@ -79,9 +79,9 @@ def streamed(case: Case, body: bytes, *, lost: bool) -> tuple[list[Event], APIEr
     where = msgspec.structs.replace(case.deployment, provider=provider, model=model, api_base="https://provider.test")
     facts = CallFacts(call_id=case.call.id, at_ns=rt.clock.wall_ns(), provider=provider, model=model, stream=True)
     recorder = Recorder(case.call, facts, rt, {})
-    plan = Plan(targets=(Target(case.call, where),), max_retries=0)
+    way = Listed(Plan(max_retries=0), lambda _: Target(case.call, where))
     try:
-        for _ in Stream(drive(flow.stream(plan, recorder), rt.transport, rt.sleep)):
+        for _ in Stream(drive(flow.stream(way, recorder), rt)):
             pass
     except APIError as error:
         return events, error, answer

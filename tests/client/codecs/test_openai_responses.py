@@ -21,7 +21,7 @@ from callmeter.client.codecs.responses_answer import native, units
 from callmeter.client.codecs.responses_input import items
 from callmeter.client.codecs.responses_stream import native_event
 from callmeter.client.drive import drive
-from callmeter.client.plan import Plan, Target
+from callmeter.client.plan import Listed, Plan, Target
 from callmeter.client.providers import BY_NAME
 from callmeter.client.recorder import Recorder
 from callmeter.client.resolve import deployment, get_supported_openai_params
@@ -246,14 +246,15 @@ def test_a_native_call_goes_the_whole_way(stream: bool, provider: FakeProvider, 
     call = replace(CALL, id=rt.ids(), stream=stream, extra={"input": "Hi"}, messages=M)
     facts = CallFacts(call_id=call.id, at_ns=rt.clock.wall_ns(), provider="openai", model="gpt-5-pro", stream=stream)
     recorder = Recorder(call, facts, rt, {})
-    plan = Plan(targets=(Target(call, replace(HERE, api_base=provider.openai_base)),), max_retries=0)
+    target = Target(call, replace(HERE, api_base=provider.openai_base))
+    way = Listed(Plan(max_retries=0), lambda _: target)
     if stream:
-        stream_of = Stream(drive(flow.stream(plan, recorder), rt.transport, rt.sleep))
+        stream_of = Stream(drive(flow.stream(way, recorder), rt))
         seen = [event for chunk in stream_of if (event := native_event(chunk)) is not None]
         assert [event.sequence_number for event in seen] == list(range(len(seen)))
         answer = seen[-1].response
     else:
-        answer = native(drive(flow.complete(plan, recorder), rt.transport, rt.sleep))
+        answer = native(drive(flow.complete(way, recorder), rt))
         assert answer._hidden_params["cost"].status == "priced"
         assert answer._hidden_params is not answer._hidden_params
         assert answer.response_ms > 0
