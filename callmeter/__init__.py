@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from callmeter import errors as exceptions
     from callmeter import ledger
     from callmeter.caching import Cache, disable_cache, enable_cache, update_cache
+    from callmeter.client import router
     from callmeter.client.api import acompletion, completion
     from callmeter.client.batch import batch_completion, batch_completion_models, batch_completion_models_all_responses
     from callmeter.client.endpoints.embedding import aembedding, embedding
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
         supports_web_search,
     )
     from callmeter.client.resolve import get_llm_provider, get_supported_openai_params
+    from callmeter.client.router.custom import CustomRoutingStrategyBase
+    from callmeter.client.router.policy import AllowedFailsPolicy, RetryPolicy
+    from callmeter.client.router.router import Router
     from callmeter.client.streaming import AsyncStream, Stream
     from callmeter.client.streaming import Stream as CustomStreamWrapper
     from callmeter.context import tags
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         RateLimitError,
         RejectedRequestError,
+        RouterRateLimitError,
         ServiceUnavailableError,
         Timeout,
         UnprocessableEntityError,
@@ -133,13 +138,16 @@ _HOME = {
     "supports_response_schema supports_system_messages supports_tool_choice supports_url_context "
     "supports_video_input supports_vision supports_web_search",
     "callmeter.client.resolve": "get_llm_provider get_supported_openai_params",
+    "callmeter.client.router.custom": "CustomRoutingStrategyBase",
+    "callmeter.client.router.policy": "AllowedFailsPolicy RetryPolicy",
+    "callmeter.client.router.router": "Router",
     "callmeter.client.streaming": "AsyncStream Stream",
     "callmeter.context": "tags",
     "callmeter.errors": "APIConnectionError APIError APIResponseValidationError APIStatusError AuthenticationError "
     "BadGatewayError BadRequestError BudgetExceededError CallmeterError ConfigError ConflictError "
     "ContentPolicyViolationError ContextWindowExceededError ImageFetchError InternalServerError InvalidRequestError "
     "JournalError JSONSchemaValidationError MissingExtraError ModelNotMappedError NotFoundError OpenAIError "
-    "PermissionDeniedError RateLimitError RejectedRequestError ServiceUnavailableError Timeout "
+    "PermissionDeniedError RateLimitError RejectedRequestError RouterRateLimitError ServiceUnavailableError Timeout "
     "UnprocessableEntityError UnsupportedParamsError",
     "callmeter.pricing.compat": "completion_cost cost_per_token register_model",
     "callmeter.pricing.tokenizers": "create_pretrained_tokenizer create_tokenizer",
@@ -159,7 +167,7 @@ _ALIASES = {
     "StreamingChoices": "StreamChoice",
     "TextCompletionResponse": "TextCompletion",
 }
-_MODULES = {"exceptions": "callmeter.errors", "ledger": "callmeter.ledger"}
+_MODULES = {"exceptions": "callmeter.errors", "ledger": "callmeter.ledger", "router": "callmeter.client.router"}
 
 __version__ = "0.1.0"
 __all__ = [
@@ -167,6 +175,7 @@ __all__ = [
     "APIError",
     "APIResponseValidationError",
     "APIStatusError",
+    "AllowedFailsPolicy",
     "AsyncStream",
     "AuthenticationError",
     "BadGatewayError",
@@ -185,6 +194,7 @@ __all__ = [
     "ContextWindowExceededError",
     "Cost",
     "CostItem",
+    "CustomRoutingStrategyBase",
     "CustomStreamWrapper",
     "Delta",
     "Embedding",
@@ -210,6 +220,9 @@ __all__ = [
     "RejectedRequestError",
     "RerankResponse",
     "RerankResult",
+    "RetryPolicy",
+    "Router",
+    "RouterRateLimitError",
     "Runtime",
     "Secret",
     "ServiceUnavailableError",
@@ -262,6 +275,7 @@ __all__ = [
     "register_model",
     "rerank",
     "responses",
+    "router",
     "speech",
     "stream_chunk_builder",
     "subscribe",

@@ -28,7 +28,8 @@
                 ├── ConflictError            409
                 ├── UnprocessableEntityError 422
                 ├── RateLimitError           429
-                │   └── BudgetExceededError  our own budget
+                │   ├── BudgetExceededError  our own budget
+            │   └── RouterRateLimitError no deployment of a group is free
                 └── InternalServerError      500
                     ├── BadGatewayError      502
                     └── ServiceUnavailableError  503, 498, 529
@@ -38,6 +39,7 @@ the same meaning too, so `except openai.RateLimitError` works; callmeter never i
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -243,6 +245,17 @@ class BudgetExceededError(RateLimitError):
 
     current_cost: Any = None
     max_budget: Any = None
+
+
+class RouterRateLimitError(RateLimitError):
+    """No deployment of a router's model group is to be had now; no provider was asked.
+
+    `cooldown_time` is the seconds after which one may be, `cooldown_list` has the ids of those that are cooling down.
+    """
+
+    category = "litellm_rate_limit"
+    cooldown_time: float = 0.0
+    cooldown_list: Sequence[str] = ()
 
 
 class InternalServerError(APIStatusError):

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from callmeter.clock import Clock
-from callmeter.errors import MissingExtraError
-from callmeter.transport.loops import PerLoop
+from callmeter.transport.redis import Clients
 
 
 def place(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,27 +25,9 @@ class RedisStore:
     waits = True
 
     def __init__(self, where: Mapping[str, Any], clock: Clock, *, timeout_s: float) -> None:
-        try:
-            import redis
-            import redis.asyncio
-            import redis.asyncio.retry
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise MissingExtraError("a cache in Redis needs redis: pip install 'callmeter[redis]'") from None
         self._clock = clock
-        options = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, **place(where)}
-        url = options.pop("url", None)
-
-        def client(kind: Any, retry: Any) -> Any:
-            # A connection that was closed while it was idle is worth a second one, and nothing is worth waiting for.
-            with_retry = {"retry": retry(NoBackoff(), 1), **options}
-            return kind(**with_retry) if url is None else kind.from_url(url, **with_retry)
-
-        self._redis = client(redis.Redis, Retry)
-        self._loops: PerLoop[Any] = PerLoop(
-            lambda: client(redis.asyncio.Redis, redis.asyncio.retry.Retry), lambda made: made.aclose()
-        )
+        self._clients = Clients(place(where), timeout_s=timeout_s, purpose="a cache in Redis")
+        self._redis = self._clients.blocking
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""
@@ -55,7 +36,7 @@ class RedisStore:
 
     async def aget(self, key: str) -> bytes | None:
         """See `Store`."""
-        client = await self._loops.get()
+        client = await self._clients.awaited()
         found: bytes | None = await client.get(key)
         return found
 

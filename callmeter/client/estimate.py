@@ -19,7 +19,7 @@ from callmeter.pricing.tokens import PER_DETAILED_IMAGE as TOKENS_PER_IMAGE
 from callmeter.pricing.tokens import tokens_in
 from callmeter.types import Call, Cost, Usage
 
-__all__ = ["NOTHING_COUNTED", "TOKENS_PER_IMAGE", "counted_usage", "estimated", "tokens_in"]
+__all__ = ["NOTHING_COUNTED", "TOKENS_PER_IMAGE", "counted_usage", "estimated", "prompt_tokens", "tokens_in"]
 
 TOKENS_PER_MESSAGE = 4
 """Role and separators of one chat message. Source: OpenAI cookbook, how to count tokens with tiktoken."""
@@ -56,6 +56,11 @@ def counted_usage(call: Call, output_chars: int, output_bytes: int, reported: Us
     count = Usage(input_tokens=tokens_in(chars, size) + known + TOKENS_PER_IMAGE * images, output_tokens=output)
     most = Usage(input_tokens=size + known + MOST_TOKENS_PER_IMAGE * images, output_tokens=output_bytes)
     return count, most
+
+
+def prompt_tokens(call: Call) -> int:
+    """About how many tokens the prompt has."""
+    return counted_usage(call, 0, 0, None)[0].input_tokens
 
 
 def calibrated(

@@ -20,6 +20,10 @@ class Known(NamedTuple):
     headers: Mapping[str, str]
     """The provider's."""
     latency_ms: float | None
+    retries: int
+    fallbacks: int
+    routed: bool
+    """Whether a router chose the deployment."""
     cache: CacheFacts | None = None
 
     def hidden_params(self) -> dict[str, Any]:
@@ -34,11 +38,19 @@ class Known(NamedTuple):
             "provider_response_model": self.response_model,
             "response_cost": float(cost.total) if cost is not None and cost.total is not None else None,
             "cost": cost,
-            "additional_headers": _additional(self.headers),
+            "additional_headers": {**_additional(self.headers), **self._way()},
             "cache_hit": None if self.cache is None else self.cache.hit,
             "cache_key": None if self.cache is None else self.cache.key,
             "_response_ms": self.latency_ms,
         }
+
+    def _way(self) -> dict[str, Any]:
+        """How the answer came about, under the names that existing code reads."""
+        way: dict[str, Any] = {
+            "x-litellm-attempted-retries": self.retries,
+            "x-litellm-attempted-fallbacks": self.fallbacks,
+        }
+        return {"x-litellm-model-group": self.model_requested, **way} if self.routed else way
 
 
 def _additional(headers: Mapping[str, str]) -> dict[str, str]:

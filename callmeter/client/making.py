@@ -33,7 +33,7 @@ Check = Callable[[Any], None]
 """Raises where an answer is not what was asked for."""
 
 OURS = frozenset(
-    """api_base api_key api_type api_version base_model base_url additional_drop_params allowed_openai_params
+    """_router api_base api_key api_type api_version base_model base_url additional_drop_params allowed_openai_params
     caching cache callbacks client context_window_fallback_dict custom_llm_provider deployment_id drop_params
     enable_json_schema_validation extra_headers failure_callback fallbacks headers id litellm_call_id
     litellm_logging_obj litellm_session_id litellm_trace_id logger_fn max_retries metadata mock_response
@@ -41,6 +41,19 @@ OURS = frozenset(
     success_callback tags timeout total_timeout turn_off_message_logging verbose""".split()
 ).union(KEYWORDS, PRICES)
 """Arguments that are about the call and never part of a request body."""
+
+SHAPING = frozenset(
+    """additional_drop_params allowed_openai_params drop_params extra_headers headers max_retries num_retries
+    stream_timeout timeout total_timeout""".split()
+)
+"""Arguments of ours that a `Call` is made of."""
+
+ROUTING = frozenset(
+    """allowed_model_region content_policy_fallbacks context_window_fallbacks disable_fallbacks max_fallbacks
+    mock_testing_content_policy_fallbacks mock_testing_context_window_fallbacks mock_testing_fallbacks
+    mock_testing_rate_limit_error priority""".split()
+)
+"""Arguments that are about the way of a call through a router."""
 
 OF_ONE_MODEL = PRICES | {"api_base", "base_url", "api_key", "base_model", "model_info"}
 """Arguments that say nothing about a fallback to another model."""
@@ -75,6 +88,9 @@ def make(
     rt = default_runtime()
     rt.listen(given)
     ours, params, extra = _sorted(given, operation)
+    router = _router(ours)
+    if router is not None:
+        ours |= {name: extra.pop(name) for name in ROUTING.intersection(extra)}
     streamed = bool(params.pop("stream", False))
     unstreamable = bool(extra and extra.pop("stream", False))
     facts = facts_of(rt, operation.name, model, ours, params, streamed)
@@ -89,7 +105,7 @@ def make(
             raise BadRequestError(f"{operation.name} does not stream; leave stream out")
         if operation is CHAT and not messages and "prompt" not in extra:
             raise _no_messages(extra)
-        way = _way(order, call, given, ours)
+        way = router.way(order, call, ours) if router is not None else _listed(order, call, ours)
         check = _check(rt, ours, params) if operation is CHAT and not streamed else None
         memory = None if rt.front("cache") is None else _memory(rt, call_type, ours, recorder, way)
     except (APIError, ConfigError, MissingExtraError) as error:
@@ -116,11 +132,18 @@ class Order(NamedTuple):
     operation: Operation
     mocked: Mocked
 
-    def target(self, model: str, messages: Sequence[Any], given: Mapping[str, Any]) -> Target:
-        """The call at a model, by these of the caller's arguments. Raises `APIError` for what cannot be made."""
-        ours, params, extra = _sorted(given, self.operation)
-        params.pop("stream", None)
-        return self.made(self.call(model, messages, ours, params, extra), ours)
+    def target(
+        self, call: Call, ours: Mapping[str, Any], model: str, messages: Sequence[Any], changes: Mapping[str, Any]
+    ) -> Target:
+        """The call at another model, with other messages and arguments. Raises `APIError` for what cannot be made."""
+        theirs, params, extra = _sorted(changes, self.operation)
+        ours = {**ours, **theirs}
+        if params or extra or messages is not call.messages or not SHAPING.isdisjoint(theirs):
+            params.pop("stream", None)
+            call = self.call(model, messages, ours, {**call.params, **params}, {**call.extra, **extra})
+        else:
+            call = msgspec.structs.replace(call, model=model)
+        return self.made(call, ours)
 
     def call(
         self,
@@ -225,7 +248,16 @@ def _timeouts(connect_s: float, first_s: float, whole_s: float) -> Timeouts:
     return Timeouts(connect_s=connect_s, first_byte_s=first_s, between_chunks_s=first_s, total_s=whole_s)
 
 
-def _way(order: Order, call: Call, given: Mapping[str, Any], ours: Mapping[str, Any]) -> Way:
+def _router(ours: Mapping[str, Any]) -> Any:
+    """The router that the call is made through, or that its own `model_list` makes; None: it goes straight."""
+    if ours.get("_router") is None and ours.get("model_list"):
+        from callmeter.client.router.router import Router
+
+        return Router(ours["model_list"])
+    return ours.get("_router")
+
+
+def _listed(order: Order, call: Call, ours: Mapping[str, Any]) -> Way:
     """The call's own model, then its fallbacks; last the one for long prompts."""
     others = list(ours.get("fallbacks") or ())
     longer = (ours.get("context_window_fallback_dict") or {}).get(call.model)
@@ -233,19 +265,19 @@ def _way(order: Order, call: Call, given: Mapping[str, Any], ours: Mapping[str, 
         others.append(longer)
 
     def make(at: int) -> Target:
-        return order.made(call, ours) if at == 0 else _fallback(order, call, given, others[at - 1])
+        return order.made(call, ours) if at == 0 else _fallback(order, call, ours, others[at - 1])
 
     targets = 1 + len(others)
     return Listed(Plan(targets, call.max_retries, targets - 1 if longer is not None else None), make)
 
 
-def _fallback(order: Order, call: Call, given: Mapping[str, Any], other: str | Mapping[str, Any]) -> Target:
+def _fallback(order: Order, call: Call, ours: Mapping[str, Any], other: str | Mapping[str, Any]) -> Target:
     """The same call at another model; `other` may bring an address, a key, messages and parameters of its own."""
     changes = {"model": other} if isinstance(other, str) else dict(other)
     model, messages = changes.pop("model", call.model), changes.pop("messages", call.messages)
     if model != call.model:
-        given = {name: value for name, value in given.items() if name not in OF_ONE_MODEL}
-    return order.target(model, messages, {**given, **changes})
+        ours = {name: value for name, value in ours.items() if name not in OF_ONE_MODEL}
+    return order.target(call, ours, model, messages, changes)
 
 
 def _target(rt: Runtime, call: Call, ours: Mapping[str, Any], mock: Mock | None) -> Target:
@@ -282,7 +314,7 @@ def _real(rt: Runtime, operation: str, row: Provider, name: str, ours: Mapping[s
         api_key=_first(ours.get("api_key"), rt.front("api_key"), offline_key()),
         base_model=base_model_of(ours),
         region=ours.get("region") or "",
-        deployment_id=(ours.get("model_info") or {}).get("id") or "",
+        deployment_id=_id_of(ours),
         bind_keys=rt.settings.bind_keys == "origin",
         given=ours,
     )
@@ -295,9 +327,14 @@ def _mocked(operation: str, row: Provider, name: str, ours: Mapping[str, Any], p
         model=name,
         codec=codec_of(OPENAI_CHAT, operation),
         api_base="mock:",
+        id=_id_of(ours),
         base_model=base_model_of(ours),
         own_price=price,
     )
+
+
+def _id_of(ours: Mapping[str, Any]) -> str:
+    return (ours.get("model_info") or {}).get("id") or ""
 
 
 def _mock(ours: Mapping[str, Any], params: Mapping[str, Any], facts: CallFacts, mocked: Mocked) -> Mock | None:

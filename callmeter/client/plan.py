@@ -1,7 +1,7 @@
 """Which attempt comes next. A plan is pure: what happened goes in, a decision comes out. A way remembers."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -115,8 +115,9 @@ class Way(Protocol):
         """How often the target whose turn it was last has been tried again."""
         ...
 
-    def first(self) -> Target | None:
-        """Where the call goes first; None where that is decided call by call, and any of a group may answer.
+    def first(self) -> Target | Sequence[Mapping[str, Any]]:
+        """Where the call goes first; where that is decided attempt by attempt, all that may answer, as arguments
+        without credentials.
 
         Raises the error that there is in making it.
         """

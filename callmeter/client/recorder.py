@@ -206,8 +206,10 @@ class Recorder:
         return self._known(headers).hidden_params()
 
     def _known(self, headers: Mapping[str, str], latency_ms: float | None = None) -> Known:
-        target, end = self._target, self.end
+        target, end, turn = self._target, self.end, self._turn
         where = target.deployment if target is not None else None
+        attempts = end.attempts if end is not None else self._attempts
+        reasons = [attempt.reason for attempt in attempts] + [turn.reason for turn in (turn,) if end is None and turn]
         return Known(
             provider=where.provider if where is not None else None,
             api_base=where.api_base if where is not None else None,
@@ -219,6 +221,9 @@ class Recorder:
             headers=headers,
             latency_ms=latency_ms,
             cache=self.cache,
+            retries=reasons.count("retry"),
+            fallbacks=reasons.count("fallback"),
+            routed=turn is not None and bool(turn.group),
         )
 
     # -- how

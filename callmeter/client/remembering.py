@@ -4,12 +4,13 @@ An answer is kept under the key of the call's first target, so one that a fallba
 Nor is what did not come whole, or was not what was asked for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callmeter.caching import Cache
 from callmeter.caching.controls import Controls, controls_of
 from callmeter.caching.entry import Entry, Found, answer_bytes
+from callmeter.caching.key import SAME_ANSWER
 from callmeter.client import replay, replay_native
 from callmeter.client.codecs import openai_responses
 from callmeter.client.codecs.base import Meter
@@ -39,15 +40,23 @@ NOT_THE_REQUEST = frozenset(
 
 
 def memory_of(
-    cache: Cache, call_type: str, given: Mapping[str, Any], recorder: "Recorder", target: Target | None
+    cache: Cache,
+    call_type: str,
+    given: Mapping[str, Any],
+    recorder: "Recorder",
+    first: Target | Sequence[Mapping[str, Any]],
 ) -> "Memory | None":
-    """A call's part in the cache, or None where it takes none. Raises `BadRequestError` for controls nobody knows."""
+    """A call's part in the cache, or None where it takes none. Raises `BadRequestError` for controls nobody knows.
+
+    `first` is that of the call's `Way`.
+    """
     if not isinstance(cache, Cache):
         raise ConfigError(f"callmeter.cache is {cache!r:.80}; set it to callmeter.Cache(…), or to None")
     controls = controls_of(given.get("cache"))
     if not cache.wants(call_type, given.get("caching"), controls) or not (controls.read or controls.store):
         return None
-    asked = _asked_of_a_group(recorder.call, given) if target is None else _request(target)
+    target = first if isinstance(first, Target) else None
+    asked = _request(first) if isinstance(first, Target) else _asked_of_a_group(recorder.call, given, first)
     key = cache.key(asked, controls.namespace)
     if key is None:
         return None
@@ -147,9 +156,10 @@ def _request(target: Target) -> dict[str, Any]:
     return {**call.params, **call.extra, "model": where.model, "messages": list(call.messages), WHOM: whom}
 
 
-def _asked_of_a_group(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The same where a router chooses: any deployment of the group answers for all."""
-    whom = [call.operation, "group", _headers(call), str(given.get("mock_response"))]
+def _asked_of_a_group(call: Call, given: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same where a router chooses: any deployment of the group answers for all, and those of another do not."""
+    models = [{name: value for name, value in each.items() if name not in SAME_ANSWER} for each in group]
+    whom = [call.operation, models, _headers(call), str(given.get("mock_response"))]
     return {**call.params, **call.extra, "model": call.model, "messages": list(call.messages), WHOM: whom}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from callmeter import errors
+from callmeter.errors import APIError, RouterRateLimitError
 from callmeter.events.bus import Subscription
 from callmeter.events.model import (
     AnyEvent,
@@ -57,6 +59,8 @@ def invocations(event: AnyEvent, registered: Registered) -> Iterator[tuple[Any, 
     elif isinstance(event, CallEnded):
         for target in registered.failures if isinstance(event, CallFailed) else registered.successes:
             yield target, _ended(target, event, registered)
+            if (hook := _fallback_hook(target, event)) is not None:
+                yield target, _fell_back(hook, target, event, registered)
 
 
 def _bind(call: Callable[[AnyEvent], object], event: AnyEvent) -> Invocation:
@@ -92,6 +96,28 @@ def _ended(target: Any, event: CallEnded, registered: Registered) -> Invocation:
 def is_async(call_type: str | None) -> bool:
     """Whether a public function is the awaited one of its pair: `acompletion`, `aembedding`, …"""
     return call_type is not None and call_type.startswith("a")
+
+
+def _fallback_hook(target: Any, event: CallEnded) -> Callable[..., Any] | None:
+    """What wants to hear that the call was put to a fallback, if it was."""
+    if not any(attempt.reason == "fallback" for attempt in event.attempts):
+        return None
+    return _own(target, f"log_{'failure' if isinstance(event, CallFailed) else 'success'}_fallback_event")
+
+
+def _fell_back(hook: Callable[..., Any], target: Any, event: CallEnded, registered: Registered) -> Invocation:
+    def invoke() -> Any:
+        kwargs, _ = end_kwargs(event, _redacts(target, registered), registered.excluded_fields)
+        first = event.attempts[0]
+        told = first.error
+        if told is None or first.reason == "fallback":
+            error: APIError = RouterRateLimitError(first.because)
+        else:
+            kind = getattr(errors, told.error_class, APIError)
+            error = kind(told.message.partition(": ")[2] or told.message, status_code=told.http_status)
+        return hook(original_model_group=event.call.model_requested, kwargs=kwargs, original_exception=error)
+
+    return invoke
 
 
 def _hook(target: Any, outcome: str, is_async: bool) -> Callable[..., Any] | None:

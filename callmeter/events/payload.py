@@ -67,7 +67,7 @@ def standard_logging_object(
         "response_time": event.latency_s if first is None else first,
         "model": call.model,
         "model_id": call.deployment or None,
-        "model_group": None,
+        "model_group": (event.attempts[-1].model_group or None) if event.attempts else None,
         "api_base": call.api_base,
         "custom_llm_provider": call.provider,
         "model_map_information": {"model_map_key": call.model, "model_map_value": None},

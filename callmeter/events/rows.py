@@ -268,6 +268,8 @@ ATTEMPTS = Table(
         _attempt_error("error_message", "message", "What the failure said."),
         Column("day", "DATE", "The UTC day on which the call began.", "", "day"),
         Column("started_at", "TIMESTAMPTZ", "The same as `at`, without a need for quotes.", "", 'each."at"'),
+        _attempt("because"),
+        _attempt("model_group"),
     ),
 )
 

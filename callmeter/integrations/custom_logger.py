@@ -35,3 +35,13 @@ class CustomLogger:
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
         """As `log_failure_event`, for calls made with `acompletion`."""
+
+    async def log_success_fallback_event(
+        self, original_model_group: str, kwargs: dict[str, Any], original_exception: Exception
+    ) -> None:
+        """A call was answered by a fallback; `original_exception` is why the model that was asked for did not."""
+
+    async def log_failure_fallback_event(
+        self, original_model_group: str, kwargs: dict[str, Any], original_exception: Exception
+    ) -> None:
+        """A call failed, and so did its fallbacks."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 import callmeter
@@ -189,6 +190,24 @@ def test_a_stream_that_breaks_before_its_first_word_is_tried_again(
     assert end.attempts[1].because.startswith(end.attempts[0].error.error_class)
     assert end.cost.total == sum(attempt.cost.total for attempt in end.attempts)
     provider.wait_for(lambda server: server.open_connections <= 1)
+
+
+def test_a_stream_that_is_left_for_another_attempt_is_hung_up_on(provider: FakeProvider, events: list[Any]) -> None:
+    def overloaded_and_silent(_: Any, script: Any) -> Any:
+        answer = msgspec.structs.replace(script.answer, pieces=(OVERLOADED, OVERLOADED))
+        return msgspec.structs.replace(script, answer=answer, stall="chunk", stall_at=1)
+
+    provider.script(overloaded_and_silent)
+
+    async def main() -> None:
+        stream = await callmeter.acompletion("openai/gpt-4o", M, stream=True, x_fake={"text": "one two"})
+        broken = stream._core.opened
+        await anext(stream)
+        await asyncio.to_thread(provider.wait_for, lambda server: server.open_connections == 1)
+        assert broken is not stream._core.opened
+        await stream.aclose()
+
+    asyncio.run(main())
 
 
 @both
