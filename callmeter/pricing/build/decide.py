@@ -14,6 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from callmeter.pricing.build.complete import INFERRED, MAIN, Figure, completed, fine
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.offers import Era, Offer, Rates, Slot, per_unit, printed, same
 from callmeter.pricing.build.overrides import Decision
@@ -24,13 +25,6 @@ RECENT = timedelta(days=90)
 FIRST_PARTY = frozenset({"openai", "anthropic", "gemini", "vertex_ai", "xai"})
 """Providers whose prices genai-prices follows most closely."""
 
-MAIN = ("input", "output")
-
-_FOLLOWERS: Mapping[str, tuple[str, ...]] = {
-    "input": ("cache_read", "cache_write_5m", "cache_write_1h"),
-    "output": ("reasoning",),
-}
-
 RULES: Mapping[str, str] = {
     "decided": "a decision of ours",
     "checked": "the source compared it with the provider's page within 90 days",
@@ -40,15 +34,6 @@ RULES: Mapping[str, str] = {
     "listed": "the only source that lists this very name",
     "single": "the only source",
 }
-
-
-class Figure(NamedTuple):
-    """A rate that was decided, and who says so."""
-
-    price: Decimal
-    source: str
-    agreed: tuple[str, ...] = ()
-    note: str = ""
 
 
 class Difference(NamedTuple):
@@ -154,48 +139,6 @@ def _corrected(figures: Mapping[Slot, Figure], decision: Decision) -> dict[Slot,
         price = per_unit(Decimal(text), 10**6 if unit_of(line) in ("token", "character") else 1)
         kept[Slot(line)] = Figure(price, "decided", note=decision.reason)
     return kept
-
-
-def completed(figures: Mapping[Slot, Figure]) -> dict[Slot, Figure]:
-    """Figures with those that follow from the others by proportion, so that conditions combine.
-
-    A long context's price is that of the whole request, so cached input and reasoning that are listed for short ones
-    only grow as input and output do. A tier or region that is listed for short contexts only is the same part of the
-    price of long ones; a tier in a region costs the tier's price times the region's surcharge. Without this, a call to
-    which both apply would have two prices, and one of a long context the price of a short one.
-    """
-    found = dict(figures)
-    for slot in [slot for slot in figures if slot.floor and slot.line in MAIN]:
-        short = slot._replace(floor=0)
-        for line in _FOLLOWERS[slot.line]:
-            if not any(s.floor for s in figures if s._replace(floor=0) == short._replace(line=line)):
-                _follow(found, slot._replace(line=line), slot, short._replace(line=line), short)
-    for slot in [slot for slot in figures if slot.floor and not (slot.tier or slot.region or slot.window)]:
-        for other in [s for s in figures if s.line == slot.line and (s.tier or s.region) and not s.floor]:
-            _follow(found, other._replace(floor=slot.floor), slot, other, slot._replace(floor=0))
-    regions = [s for s in found if s.region and not (s.tier or s.window)]
-    tiers = [s for s in found if s.tier and not (s.region or s.window)]
-    for region in regions:
-        for tier in [s for s in tiers if (s.line, s.floor) == (region.line, region.floor)]:
-            both = tier._replace(region=region.region)
-            _follow(found, both, tier, region, tier._replace(tier=""))
-            if both not in found:
-                dearer = max(found[tier], found[region], key=lambda figure: figure.price)
-                found[both] = Figure(dearer.price, "inferred", note="the dearer of the two that apply")
-    return found
-
-
-def _follow(figures: dict[Slot, Figure], slot: Slot, times: Slot, part: Slot, whole: Slot) -> None:
-    """`slot` as `times` in the proportion of `part` to `whole`, where it is not known and they are."""
-    if slot in figures or not {times, part, whole} <= figures.keys():
-        return
-    price = figures[times].price * figures[part].price / figures[whole].price
-    figures[slot] = Figure(_fine(price), "inferred", note="in proportion to the rates that are listed")
-
-
-def _fine(price: Decimal) -> Decimal:
-    """A price to the femto, which is as fine as they get."""
-    return price.quantize(Decimal("1e-15"))
 
 
 def _best(dossier: Dossier, offers: Sequence[Offer], as_of: date, decision: Decision | None) -> tuple[Offer, str]:
@@ -318,7 +261,7 @@ def _later(era: Era, source: str, today: Mapping[Slot, Figure]) -> dict[Slot, Fi
             figures[slot] = figure
             continue
         price = figure.price * listed[main].price / today[main].price
-        figures[slot] = Figure(_fine(price), "inferred", note="the same part of the price as before")
+        figures[slot] = Figure(fine(price), INFERRED, note="the same part of the price as before")
     return figures
 
 
@@ -330,7 +273,7 @@ def _then(era: Era, source: str, today: Mapping[Slot, Figure]) -> dict[Slot, Fig
         if not slot.tier or slot.region or slot.window or ordinary not in today or ordinary not in figures:
             continue
         price = figures[ordinary].price * figure.price / today[ordinary].price
-        figures[slot] = Figure(_fine(price), "inferred", note="the same part of the price as today")
+        figures[slot] = Figure(fine(price), INFERRED, note="the same part of the price as today")
     return figures
 
 

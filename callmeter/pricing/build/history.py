@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from callmeter.pricing.build.complete import INFERRED
 from callmeter.pricing.match import canonical
 
 _ABOUT = frozenset({"from", "until", "src", "agreed", "checked", "confidence", "note"})
@@ -29,7 +30,8 @@ def kept(before: Sequence[Entry], now: Sequence[Entry], taken: frozenset[str], a
 def carried(before: Entry, now: Entry, as_of: date) -> Entry:
     """A model with the prices it had: where today's list is another one, the earlier list ends where it begins.
 
-    A collection that dates the change is believed; else it is the day of this build.
+    A collection that dates the change is believed; else it is the day of this build. Where the stated prices are the
+    same, the figures that we find by proportion are today's from the beginning: the earlier ones were mistaken.
     """
     if before.get("free") or now.get("free"):
         return now
@@ -54,7 +56,11 @@ def _in_force(entry: Entry, at: date) -> list[Entry]:
 
 
 def _prices(blocks: Sequence[Entry]) -> list[Entry]:
-    bare = [{key: value for key, value in block.items() if key not in _ABOUT} for block in blocks]
+    bare = [
+        {key: value for key, value in block.items() if key not in _ABOUT}
+        for block in blocks
+        if block.get("src") != INFERRED
+    ]
     return sorted(_joined(bare), key=str)
 
 

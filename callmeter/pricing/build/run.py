@@ -11,7 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from callmeter.pricing.build import conflicts, genai_prices, history, litellm, models_dev, overrides, suspects, write
-from callmeter.pricing.build.decide import Verdict, completed, decide
+from callmeter.pricing.build.complete import INFERRED
+from callmeter.pricing.build.decide import Verdict, decide
 from callmeter.pricing.build.join import Dossier, join
 from callmeter.pricing.build.names import Provider, providers
 from callmeter.pricing.build.offers import same
@@ -163,8 +164,12 @@ def _alike(one: Verdict, other: Verdict) -> bool:
     """Whether a model that one collection alone names has all its prices from the entry of another."""
     if len(one.dossier.offers) > 1 or other.dossier.alias_of:
         return False
-    first, second = completed(one.figures), other.figures
-    return all(slot in second and same(first[slot].price, second[slot].price) for slot in first)
+    stated, whole = one.figures, other.figures
+    return all(
+        slot in whole and same(figure.price, whole[slot].price)
+        for slot, figure in stated.items()
+        if figure.source != INFERRED
+    )
 
 
 def _above(path: Path, mark: str) -> str:

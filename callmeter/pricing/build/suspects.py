@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from callmeter.pricing.build.decide import MAIN, Verdict
+from callmeter.pricing.build.complete import MAIN
+from callmeter.pricing.build.decide import Verdict
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.names import providers
 from callmeter.pricing.build.offers import Offer, Slot, printed, same

@@ -6,7 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from callmeter.pricing.build.decide import Figure, Verdict
+from callmeter.pricing.build.complete import INFERRED, Figure
+from callmeter.pricing.build.decide import Verdict
 from callmeter.pricing.build.names import Provider
 from callmeter.pricing.build.offers import SOURCES, Slot, printed
 from callmeter.pricing.match import canonical
@@ -132,7 +133,7 @@ def _period(figures: Mapping[Slot, Figure], start: date | None, end: date | None
             block["checked"] = checked
         if not agreed and src in SOURCES:
             block["confidence"] = "single"
-        notes = [note, *(figure.note for figure in lines.values() if figure.source == "inferred")]
+        notes = [note, *(figure.note for figure in lines.values() if figure.source == INFERRED)]
         if said := next((text for text in notes if text), ""):
             block["note"] = said
         yield block

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from callmeter.pricing.build.decide import Verdict, agree, completed, decide
+from callmeter.pricing.build.decide import Verdict, agree, decide
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.offers import Era, Offer, Slot
 from callmeter.pricing.build.overrides import Decision
@@ -157,34 +157,6 @@ def test_the_past_of_a_dated_list_is_kept_with_todays_part_for_a_tier() -> None:
 def test_a_release_begins_the_first_list_unless_it_cannot() -> None:
     assert verdict(offer(LITELLM, "1", released=date(2025, 1, 1))).since == date(2025, 1, 1)
     assert verdict(offer(LITELLM, "1", released=date(2027, 1, 1))).since is None
-
-
-def figures(**prices: str):
-    from callmeter.pricing.build.decide import Figure
-
-    slots = {
-        "base": Slot("input"), "long": Slot("input", floor=200_001), "read": Slot("cache_read"),
-        "batch": Slot("input", tier="batch"), "eu": Slot("input", region="eu"),
-    }  # fmt: skip
-    return {slots[name]: Figure(Decimal(price), LITELLM) for name, price in prices.items()}
-
-
-def test_conditions_combine_in_proportion() -> None:
-    found = completed(figures(base="2", long="4", read="0.2", batch="1", eu="2.2"))
-    assert {slot: figure.price for slot, figure in found.items() if figure.source == "inferred"} == {
-        Slot("cache_read", floor=200_001): Decimal("0.4"),
-        Slot("input", tier="batch", floor=200_001): 2,
-        Slot("input", region="eu", floor=200_001): Decimal("4.4"),
-        Slot("input", tier="batch", region="eu"): Decimal("1.1"),
-        Slot("input", tier="batch", region="eu", floor=200_001): Decimal("2.2"),
-    }
-
-
-def test_what_a_source_states_is_not_replaced_by_what_follows() -> None:
-    given = {**figures(base="2", batch="1", eu="2.2")}
-    both = Slot("input", tier="batch", region="eu")
-    given[both] = given[Slot("input")]._replace(price=Decimal("1.3"))
-    assert completed(given)[both].price == Decimal("1.3")
 
 
 def test_a_list_of_regions_alone_adds_them_to_one_of_ordinary_prices() -> None:

@@ -145,6 +145,26 @@ def test_a_price_that_changed_ends_and_stays(tmp_path) -> None:
     ]
 
 
+def test_a_figure_that_follows_from_others_is_corrected_in_place(tmp_path) -> None:
+    inputs = write(
+        tmp_path, price_map=litellm(groq__m=groq(cache_read_input_token_cost=1e-7, input_cost_per_token_batches=5e-7))
+    )
+    first = run(inputs, tmp_path / "data")["groq.toml"]
+    mistaken = first.replace('cache_read = "0.5"', 'cache_read = "0.1"')
+    assert mistaken != first
+    (tmp_path / "data" / "groq.toml").write_text(mistaken)
+    assert run(inputs, tmp_path / "data")["groq.toml"] == first
+
+
+def test_another_name_is_folded_into_its_model_whatever_follows_from_the_less_it_states(tmp_path) -> None:
+    both = "ClauseOr(or_=[ClauseEquals(equals='m'), ClauseEquals(equals='m-latest')])"
+    batch = f"[PriceVariant(when={{'processing': 'batch'}}, prices={prices(input_mtok='0.5', output_mtok='1')})]"
+    listed = model("m", prices(input_mtok="1", output_mtok="2", cache_read_mtok="0.1"), both, batch)
+    price_map = litellm(groq__m=groq(cache_read_input_token_cost=1e-7, cache_read_input_token_cost_batches=1e-7))
+    written = run(write(tmp_path, price_map=price_map, module=genai(provider("groq", listed))), tmp_path / "data")
+    assert tomllib.loads(written["groq.toml"])["model"][0]["aliases"] == ["m-latest"]
+
+
 def test_a_model_that_no_source_has_any_more_stays(tmp_path) -> None:
     data = tmp_path / "data"
     run(write(tmp_path / "in", price_map=litellm(groq__m=groq(), groq__n=groq())), data)

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from callmeter.pricing import authored
-from callmeter.pricing.build.decide import Figure, Verdict, completed
+from callmeter.pricing.build.complete import Figure, completed
+from callmeter.pricing.build.decide import Verdict
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.names import Provider
 from callmeter.pricing.build.offers import Offer, Slot, printed, same
