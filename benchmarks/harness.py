@@ -35,7 +35,7 @@ PEERS: Mapping[str, Sequence[str]] = {
     "litellm": ("litellm",),
     "genai-prices": ("genai-prices",),
 }
-"""What is installed for each peer; the newest versions that pip finds."""
+"""What is installed for each peer, as new as pip finds it. Any other name is itself a requirement of pip."""
 
 Row = dict[str, Any]
 
@@ -52,7 +52,7 @@ class Bench(Struct, frozen=True, kw_only=True):
 
     def python(self, peer: str) -> Path:
         """The interpreter of a peer's environment, which is made if there is none."""
-        python = interpreter(self.venvs / peer, PEERS[peer])
+        python = interpreter(self.venvs / peer, PEERS.get(peer, (peer,)))
         if peer.startswith("callmeter"):
             compileall.compile_dir(str(ROOT / "callmeter"), quiet=2)
         return python

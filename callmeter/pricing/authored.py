@@ -6,7 +6,7 @@ such as `input = "2.5"`, `over`, `src`; or, in place of lines, `times`: a factor
 without that condition. A wrong entry stays, with `superseded_by` saying what corrected it, and charges nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -38,15 +38,7 @@ def model(entry: Mapping[str, Any], source: str = "") -> Model:
     if not isinstance(name, str) or not name.strip():
         raise ConfigError(f"a model's id is {name!r}; give it the name calls use")
     _known(entry, _MODEL_KEYS, name)
-    rates: list[Rate] = []
-    for block in _tables(entry, "rates", name):
-        if "superseded_by" in block:
-            continue
-        if "times" in block:
-            rates += _multiplied(rates, block, name)
-        else:
-            rates += _listed(block, name, source)
-    rates += _as_text(rates, entry.get("as_text", ()), name)
+    rates = [rate for rate, _ in traced(entry, source)]
     made = Model(
         id=name,
         mode=_text(entry, "mode", "chat", name),
@@ -61,6 +53,21 @@ def model(entry: Mapping[str, Any], source: str = "") -> Model:
         raise ConfigError(f"{name}: it has no rates; add some, or say free = true")
     check(made)
     return made
+
+
+def traced(entry: Mapping[str, Any], source: str = "") -> list[tuple[Rate, Mapping[str, Any]]]:
+    """The rates of a model's entry, each with the block of `rates` it is from. Raises `ConfigError` like `model`."""
+    name = entry["id"]
+    found: list[tuple[Rate, Mapping[str, Any]]] = []
+    for block in _tables(entry, "rates", name):
+        if "superseded_by" in block:
+            continue
+        if "times" in block:
+            made = _multiplied([rate for rate, _ in found], block, name)
+        else:
+            made = _listed(block, name, source)
+        found += [(rate, block) for rate in made]
+    return found + [pair for line in _as_text(entry, name) for pair in _alike(found, line)]
 
 
 def check(made: Model) -> None:
@@ -119,12 +126,17 @@ def _multiplied(rates: Sequence[Rate], block: Mapping[str, Any], name: str) -> l
     return found
 
 
-def _as_text(rates: Iterable[Rate], lines: Sequence[str], name: str) -> list[Rate]:
+def _as_text(entry: Mapping[str, Any], name: str) -> Sequence[str]:
     """Kinds of token that the provider counts and charges as text."""
+    lines: Sequence[str] = entry.get("as_text", ())
     for line in lines:
         if line not in TOKEN_LINES:
             raise ConfigError(f"{name}: as_text has {line!r}, which is not a line of tokens")
-    return [replace(rate, line=line) for rate in rates if rate.line == "input" for line in lines]
+    return lines
+
+
+def _alike(rates: Iterable[tuple[Rate, Mapping[str, Any]]], line: str) -> Iterator[tuple[Rate, Mapping[str, Any]]]:
+    return ((replace(rate, line=line), block) for rate, block in rates if rate.line == "input")
 
 
 def _lines(table: Mapping[str, Any], other: frozenset[str], name: str) -> dict[str, Any]:
