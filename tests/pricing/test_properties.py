@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -74,9 +74,17 @@ DISJOINT: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def becomes_long(model: tuple[str, str], before: Usage, after: Usage) -> bool:
+    """Whether a request reaches a longer context's prices."""
+    entry = BOOK.model(model[1], model[0])
+    return entry is not None and any(before.input_tokens < rate.floor <= after.input_tokens for rate in entry.rates)
+
+
 @given(models, usages(), st.sampled_from(sorted(DISJOINT)), st.integers(1, 1000), tiers)
 def test_more_of_any_line_never_costs_less(model, usage, line, more, tier) -> None:
     grown = replace(usage, **{name: (getattr(usage, name) or 0) + more for name in DISJOINT[line]})
+    # Long contexts are not sold as priority: they are served, and charged, as standard.
+    assume(tier != "priority" or not becomes_long(model, usage, grown))
     before, after = (BOOK.price(model[1], used, provider=model[0], at=AT, service_tier=tier) for used in (usage, grown))
     # Nothing at all costs 0; the first unit of a line without a rate makes that unknown.
     if before.total is not None and (before.items or after.total is not None):

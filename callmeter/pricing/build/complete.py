@@ -4,9 +4,11 @@ A price list names what its provider's page has a column for. What a call of sev
 by proportion: without that it would have two prices, or one of a long context the price of a short one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from callmeter.pricing.build.offers import Slot
 
@@ -33,7 +35,7 @@ _AS_INPUT = "the batch has none: charged as input"
 """Of a line of the cache. It holds of each region's own price of input, and is carried to none by proportion."""
 
 _FOLLOWERS: Mapping[str, tuple[str, ...]] = {
-    "input": ("cache_read", "cache_write_5m", "cache_write_1h"),
+    "input": ("cache_read", "cache_write_5m", "cache_write_1h", "audio_in", "image_in", "video_in"),
     "output": ("reasoning",),
 }
 """Lines that grow as input and output do where a context is long."""
@@ -48,7 +50,7 @@ _KINDS: Mapping[str, str] = {
 }
 """Kinds of token, and the text that a service tier makes cheaper or dearer together with them."""
 
-_CACHES: Mapping[str, tuple[str, str]] = {
+CACHES: Mapping[str, tuple[str, str]] = {
     "cache_read": ("input", ""),
     "cache_write_5m": ("input", "cache_read"),
     "cache_write_1h": ("input", "cache_write_5m"),
@@ -57,9 +59,21 @@ _CACHES: Mapping[str, tuple[str, str]] = {
 """Lines of the cache: the line that is charged in their place, and one whose rate says how a tier treats the cache."""
 
 
-def completed(figures: Mapping[Slot, Figure]) -> Figures:
+class Habits(Struct, frozen=True, kw_only=True):
+    """What a provider says of all its prices."""
+
+    short_only: tuple[str, ...] = ()
+    """Service tiers that are not sold for long contexts, which are served and charged as standard."""
+    cached_input: Decimal | None = None
+    """The part of its input's price that cached input costs where no source has a rate for it."""
+
+
+def completed(figures: Mapping[Slot, Figure], habits: Habits = Habits()) -> Figures:
     """The figures with those that follow from them."""
     found = dict(figures)
+    if habits.cached_input is not None:
+        _cached_input(found, habits.cached_input)
+    _standard_when_long(found, habits.short_only)
     _long_contexts(found)
     _tiers(found)
     _tiers_of_regions(found)
@@ -79,6 +93,26 @@ def _long_contexts(figures: Figures) -> None:
                 _follow(figures, slot._replace(line=line), slot, short._replace(line=line), short)
 
 
+def _cached_input(figures: Figures, part: Decimal) -> None:
+    """What a read of the cache costs by the provider's rule.
+
+    One price for input and output is a price by the model's size, for which Fireworks says that there is no discount.
+    """
+    cached, text, answer = Slot("cache_read"), figures.get(Slot("input")), figures.get(Slot("output"))
+    if cached not in figures and text is not None and answer is not None and text.price != answer.price:
+        note = f"{part} of input, as the provider says of its models"
+        figures[cached] = Figure(fine(text.price * part), INFERRED, note=note)
+
+
+def _standard_when_long(figures: Figures, tiers: Collection[str]) -> None:
+    """The price of long contexts in tiers that are for short ones only, where nobody states another."""
+    for slot in [slot for slot in figures if slot.floor and not slot.tier]:
+        for tier in tiers:
+            there = slot._replace(tier=tier)
+            if there not in figures and there._replace(floor=0) in figures:
+                figures[there] = Figure(figures[slot].price, INFERRED, note="long contexts are served as standard")
+
+
 def _tiers(figures: Figures) -> None:
     """What a service tier's list leaves out of the ordinary one.
 
@@ -91,7 +125,7 @@ def _tiers(figures: Figures) -> None:
         for line, main in _KINDS.items():
             if main in stated:
                 _as_in_tier(figures, tier._replace(line=line), main)
-        for line, (main, sibling) in _CACHES.items():
+        for line, (main, sibling) in CACHES.items():
             slot, instead = tier._replace(line=line), tier._replace(line=main)
             if sibling in stated:
                 _as_in_tier(figures, slot, sibling)

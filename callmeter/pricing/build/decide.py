@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from callmeter.pricing.build.complete import INFERRED, MAIN, Figure, completed, fine
+from callmeter.pricing.build.complete import CACHES, INFERRED, MAIN, Figure, completed, fine
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.offers import Era, Offer, Rates, Slot, per_unit, printed, same
 from callmeter.pricing.build.overrides import Decision
@@ -78,7 +78,7 @@ def decide(dossier: Dossier, as_of: date, decision: Decision | None = None) -> V
     """The prices of a model; None where no source has any."""
     if is_free(dossier):
         return Verdict(dossier=dossier, rule="listed", figures={}, since=None, free=True)
-    offers = [offer for offer in dossier.offers if stated(offer)]
+    offers = [_elsewhere(offer, decision) for offer in dossier.offers if stated(offer)]
     if not offers or (decision is not None and not _can_take(decision, offers)):
         return None
     best, rule = _best(dossier, offers, as_of, decision)
@@ -86,7 +86,7 @@ def decide(dossier: Dossier, as_of: date, decision: Decision | None = None) -> V
     figures = _figures(best, sorted(allies, key=lambda o: o.exact, reverse=True))
     if decision is not None:
         figures = _corrected(figures, decision)
-    figures = completed(figures)
+    figures = completed(figures, dossier.habits)
     if not figures:
         return None
     history = next((o for o in (best, *allies) if o.exact and len(o.eras) > 1), None)
@@ -122,6 +122,21 @@ def _ordinary(offer: Offer) -> bool:
     return any(slot.plain for slot in stated(offer))
 
 
+def _elsewhere(offer: Offer, decision: Decision | None) -> Offer:
+    """An offer that lists another place's prices, as those of this one."""
+    factor = Decimal(decision.times.get(offer.source, "1")) if decision is not None else Decimal(1)
+    if factor == 1:
+        return offer
+    eras = tuple(
+        Era(
+            era.start,
+            {s: p * factor if s.line in TOKEN_LINES and not s.region else p for s, p in era.rates.items()},
+        )
+        for era in offer.eras
+    )
+    return replace(offer, eras=eras)
+
+
 def _can_take(decision: Decision, offers: Iterable[Offer]) -> bool:
     """Whether the decision leaves a price: `nothing` does not, nor a source that has none."""
     return decision.take == "rules" or any(offer.source == decision.take for offer in offers)
@@ -138,7 +153,14 @@ def _corrected(figures: Mapping[Slot, Figure], decision: Decision) -> dict[Slot,
     for line, text in decision.set.items():
         price = per_unit(Decimal(text), 10**6 if unit_of(line) in ("token", "character") else 1)
         kept[Slot(line)] = Figure(price, "decided", note=decision.reason)
-    return kept
+    return {slot: _placed(slot, figure, decision) for slot, figure in kept.items()}
+
+
+def _placed(slot: Slot, figure: Figure, decision: Decision) -> Figure:
+    """A figure that is another place's price times a factor says so."""
+    if figure.source not in decision.times or slot.line not in TOKEN_LINES or slot.region:
+        return figure
+    return figure._replace(note=f"{decision.times[figure.source]} times what it lists, which is another place's price")
 
 
 def _best(dossier: Dossier, offers: Sequence[Offer], as_of: date, decision: Decision | None) -> tuple[Offer, str]:
@@ -178,7 +200,7 @@ def _preference(dossier: Dossier, offer: Offer) -> int:
 def _figures(best: Offer, allies: Sequence[Offer]) -> dict[Slot, Figure]:
     """The best list's rates and what its allies add; each line with all its lengths of context from one of them."""
     figures: dict[Slot, Figure] = {}
-    lists = [(best.source, stated(best)), *((ally.source, stated(ally)) for ally in allies if ally.exact)]
+    lists = [(best.source, stated(best)), *((ally.source, _added(best, ally)) for ally in allies)]
     everyone = {offer.source: stated(offer) for offer in (best, *allies)}
     windows = next((rates for _, rates in lists if any(slot.window for slot in rates)), None)
     for place in dict.fromkeys(slot._replace(floor=0) for _, rates in lists for slot in rates):
@@ -198,6 +220,15 @@ def _figures(best: Offer, allies: Sequence[Offer]) -> dict[Slot, Figure]:
         # A line that has a price for long contexts only is left out: what a short one costs is not known.
         if slot._replace(floor=0) in figures and not _same_as_parent(slot, figure, figures)
     }
+
+
+def _added(best: Offer, ally: Offer) -> Rates:
+    """What an ally may add: all it states, or of a name that only fits its pattern the rates of the cache."""
+    whole = stated(ally)
+    if ally.exact:
+        return whole
+    both = all(Slot(line) in stated(best) and Slot(line) in whole for line in MAIN)
+    return {slot: price for slot, price in whole.items() if both and slot.plain and slot.line in CACHES}
 
 
 def _fullest(place: Slot, lists: Sequence[tuple[str, Rates]]) -> tuple[str, Rates]:

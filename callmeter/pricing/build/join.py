@@ -4,11 +4,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from callmeter.pricing.build.complete import Habits
 from callmeter.pricing.build.genai_prices import Pattern
+from callmeter.pricing.build.names import providers
 from callmeter.pricing.build.offers import Offer
 from callmeter.pricing.match import canonical
 
@@ -25,6 +28,15 @@ class Dossier(Struct, frozen=True, kw_only=True):
     def alias_of(self) -> str:
         """The model that it is another name of, where a collection says so."""
         return next((offer.alias_of for offer in self.offers if offer.alias_of), "")
+
+    @property
+    def habits(self) -> Habits:
+        """What the provider says of all its prices."""
+        row = providers().get(self.provider)
+        if row is None:
+            return Habits()
+        part = Decimal(row.cached_input) if row.cached_input else None
+        return Habits(short_only=row.short_only, cached_input=part)
 
     @property
     def released(self) -> date | None:

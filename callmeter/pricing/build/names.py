@@ -34,6 +34,10 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Runs on the caller's own machine, where calls cost nothing."""
     elsewhere: str = ""
     """The condition of every region but `global`, where all of them cost alike."""
+    short_only: tuple[str, ...] = ()
+    """Service tiers that are not sold for long contexts: those are served, and charged, as standard."""
+    cached_input: str = ""
+    """The part of its input's price that cached input costs where no source has a rate for it."""
     inclusive: bool = False
     """A longer context's price begins at the threshold itself, not above it."""
 

@@ -46,9 +46,11 @@ class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Long contexts cost what short ones do, whatever an older list says."""
     set: Mapping[str, str] = {}
     """Lines and their price, USD per million tokens or per piece."""
+    times: Mapping[str, str] = {}
+    """By source, a factor on its rates of tokens that name no region: it lists the price of another place."""
 
     def covers(self, kind: str, provider: str, model: str) -> bool:
-        return self.kind == kind and _fits(provider, self.provider) and _fits(model, self.model)
+        return self.kind == kind and fits(provider, self.provider) and fits(model, self.model)
 
 
 class Overrides:
@@ -80,6 +82,7 @@ def combined(decisions: Sequence[Decision]) -> Decision | None:
         drop=tuple(dict.fromkeys(line for d in decisions for line in d.drop)),
         flat=any(d.flat for d in decisions),
         set={line: price for d in reversed(decisions) for line, price in d.set.items()},
+        times={source: factor for d in reversed(decisions) for source, factor in d.times.items()},
     )
 
 
@@ -95,13 +98,13 @@ def read(path: Path) -> Overrides:
     return Overrides(decisions)
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """Shell patterns, with `{one,other}` for alternatives."""
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is of a pattern: a shell's, with `{one,other}` for alternatives."""
     head, brace, rest = pattern.partition("{")
     if not brace:
         return fnmatchcase(name, pattern)
     choices, _, tail = rest.partition("}")
-    return any(_fits(name, f"{head}{choice}{tail}") for choice in choices.split(","))
+    return any(fits(name, f"{head}{choice}{tail}") for choice in choices.split(","))
 
 
 def _check(decision: Decision, where: str) -> None:
@@ -114,3 +117,7 @@ def _check(decision: Decision, where: str) -> None:
         raise ConfigError(f"{what}: give it a reason")
     for line, price in decision.set.items():
         femtos(price, "1M", f"{what}: {line}")
+    for source, factor in decision.times.items():
+        if source not in SOURCES:
+            raise ConfigError(f"{what}: times has {source!r}, which is no source; use one of {', '.join(SOURCES)}")
+        femtos(factor, "1", f"{what}: times {source}")

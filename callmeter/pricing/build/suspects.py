@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from callmeter.pricing.build.complete import MAIN
+from callmeter.pricing.build.complete import INFERRED, MAIN
 from callmeter.pricing.build.decide import Verdict
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.names import providers
@@ -108,7 +108,8 @@ def _caches(verdict: Verdict) -> Iterator[tuple[str, str]]:
 def _contexts(verdict: Verdict) -> Iterator[tuple[str, str]]:
     for slot, figure in verdict.figures.items():
         short = verdict.figures.get(slot._replace(floor=0))
-        if slot.floor and short is not None and figure.price < short.price:
+        stated = figure.source != INFERRED
+        if slot.floor and stated and short is not None and figure.price < short.price:
             yield "long-context", f"{_at(slot)} at {_usd(figure.price)}, else {_usd(short.price)}"
 
 

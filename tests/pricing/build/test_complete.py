@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from callmeter.pricing.build.complete import INFERRED, Figure, completed
+from callmeter.pricing.build.complete import INFERRED, Figure, Habits, completed
 from callmeter.pricing.build.offers import Slot
 
 SLOTS = {
@@ -16,12 +16,14 @@ SLOTS = {
     "hour": Slot("cache_write_1h"),
     "audio": Slot("audio_in"),
     "audio_read": Slot("cache_read_audio"),
+    "seen": Slot("image_in"),
     "picture": Slot("image_out"),
     "batch": Slot("input", "batch"),
     "batch_out": Slot("output", "batch"),
     "batch_read": Slot("cache_read", "batch"),
     "batch_write": Slot("cache_write_5m", "batch"),
     "flex": Slot("input", "flex"),
+    "priority": Slot("input", "priority"),
     "eu": Slot("input", region="eu"),
     "batch_eu": Slot("input", "batch", "eu"),
 }
@@ -31,8 +33,8 @@ def figures(**prices: str) -> dict[Slot, Figure]:
     return {SLOTS[name]: Figure(Decimal(price), "somebody") for name, price in prices.items()}
 
 
-def follows(**prices: str) -> dict[Slot, Decimal]:
-    found = completed(figures(**prices))
+def follows(habits: Habits = Habits(), **prices: str) -> dict[Slot, Decimal]:
+    found = completed(figures(**prices), habits)
     return {slot: figure.price for slot, figure in found.items() if figure.source == INFERRED}
 
 
@@ -45,8 +47,28 @@ def test_long_contexts_tiers_and_regions_combine_in_proportion() -> None:
     }
 
 
-def test_the_cache_of_a_long_context_grows_as_its_input_does() -> None:
-    assert follows(base="2", long="4", read="0.2") == {Slot("cache_read", floor=200_001): Decimal("0.4")}
+@pytest.mark.parametrize(("line", "price"), [("read", "0.2"), ("audio", "8"), ("seen", "2.2")])
+def test_all_that_goes_in_grows_with_the_text_of_a_long_context(line: str, price: str) -> None:
+    found = follows(base="2", long="4", **{line: price})
+    assert found == {SLOTS[line]._replace(floor=200_001): 2 * Decimal(price)}
+
+
+def test_a_long_context_costs_as_standard_in_a_tier_that_is_for_short_ones() -> None:
+    long = Slot("input", "priority", floor=200_001)
+    assert follows(Habits(short_only=("priority",)), base="2", long="4", priority="5") == {long: 4}
+    assert follows(base="2", long="4", priority="5") == {long: 10}
+
+
+@pytest.mark.parametrize(
+    ("prices", "price"),
+    [
+        ({"base": "2", "out": "8"}, Decimal(1)),
+        ({"base": "2", "out": "2"}, None),  # by the model's size
+        ({"base": "2", "out": "8", "read": "0.3"}, None),  # stated
+    ],
+)
+def test_cached_input_costs_the_part_of_input_that_the_provider_says(prices: dict[str, str], price: object) -> None:
+    assert follows(Habits(cached_input=Decimal("0.5")), **prices).get(Slot("cache_read")) == price
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,12 @@ def test_another_list_adds_lines_only_where_it_is_of_the_same_price() -> None:
     assert Slot("audio_in") not in verdict(other, best).figures
 
 
-def test_a_pattern_is_a_witness_and_adds_nothing() -> None:
-    found = verdict(offer(LITELLM, "2"), offer(GENAI, "2", exact=False, more={Slot("audio_in"): "7"}))
+def test_a_pattern_is_a_witness_and_adds_the_cache_alone() -> None:
+    more = {Slot("audio_in"): "7", Slot("cache_read"): "0.2", Slot("cache_read", "batch"): "0.1"}
+    found = verdict(offer(LITELLM, "2"), offer(GENAI, "2", exact=False, more=more))
     assert found.figures[Slot("input")].agreed == (GENAI,)
-    assert Slot("audio_in") not in found.figures
+    assert found.figures.keys() == {Slot("input"), Slot("output"), Slot("cache_read")}
+    assert found.figures[Slot("cache_read")].source == GENAI
 
 
 def test_lists_without_a_shared_line_do_not_agree() -> None:
@@ -131,6 +133,20 @@ def test_a_decision_drops_lines_sets_them_and_flattens_contexts() -> None:
         Slot("output"): 9,
     }
     assert found.figures[Slot("output")].source == "decided"
+
+
+def test_a_decision_multiplies_what_a_source_lists_of_another_place() -> None:
+    given = offer(LITELLM, "1", more={Slot("search.web"): "7", Slot("input", region="global"): "1"})
+    found = verdict(given, offer(GENAI, "1.1", "11"), decision=decision(times={LITELLM: "1.1"}))
+    assert {slot: figure.price * MILLION for slot, figure in found.figures.items()} == {
+        Slot("input"): Decimal("1.1"),
+        Slot("output"): 11,
+        Slot("search.web"): 7,
+        Slot("input", region="global"): 1,
+    }
+    assert found.figures[Slot("input")].agreed == (GENAI,)
+    assert "1.1 times what it lists" in found.figures[Slot("input")].note
+    assert found.figures[Slot("search.web")].note == ""
 
 
 def test_the_past_of_a_dated_list_is_kept_with_todays_part_for_a_tier() -> None:

@@ -75,6 +75,13 @@ def test_a_decision_settles_it_and_is_told_with_its_reason(tmp_path, kind: str) 
     assert result.idle == []
 
 
+def test_a_long_context_that_is_served_as_standard_may_be_cheaper(tmp_path) -> None:
+    prices = tokens(1e-6, 2e-6, input_cost_per_token_priority=3e-6, input_cost_per_token_above_200k_tokens=2e-6)
+    result = build(write(tmp_path / "in", price_map=litellm(m=entry("azure", **prices))), tmp_path / "data")
+    assert "above" not in "".join(suspect.detail for suspect in result.open)
+    assert result.open == []
+
+
 def test_a_search_filed_as_a_token_is_a_wrong_unit(tmp_path) -> None:
     price_map = litellm(groq__m=entry(input_cost_per_token=0.005, output_cost_per_token=1e-6))
     (suspect,) = build(write(tmp_path / "in", price_map=price_map), tmp_path / "data").open
@@ -111,6 +118,8 @@ def test_a_surcharge_of_ten_percent_is_no_currency(tmp_path) -> None:
         ('kind = "zero"\nreason = "r"\ntake = "tokencost"', "take = 'tokencost' is none of"),
         ('kind = "zero"\nreason = "r"\nbecause = "x"', "because"),
         ('kind = "zero"\nreason = "r"\nset = { input = "dear" }', "input: 'dear' is not a number"),
+        ('kind = "price"\nreason = "r"\ntimes = { tokencost = "2" }', "times has 'tokencost', which is no source"),
+        ('kind = "price"\nreason = "r"\ntimes = { litellm = "x" }', "times litellm: 'x' is not a number"),
     ],
 )
 def test_a_decision_that_is_none_is_refused(tmp_path, text: str, message: str) -> None:
