@@ -17,6 +17,9 @@ MAIN = ("input", "output")
 INFERRED = "inferred"
 """The source of figures that follow from others."""
 
+DECIDED = "decided"
+"""The source of a figure that `overrides.toml` sets; its note has the reason."""
+
 
 class Figure(NamedTuple):
     """A rate that was decided, and who says so."""

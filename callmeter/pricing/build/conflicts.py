@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
+from callmeter.pricing.build.complete import DECIDED
 from callmeter.pricing.build.decide import RULES, Difference, Verdict
 from callmeter.pricing.build.offers import Slot, printed
 from callmeter.pricing.build.overrides import KINDS, Decision
@@ -73,10 +74,12 @@ def _differences(verdicts: Iterable[Verdict]) -> Iterator[str]:
 
 def _rows(verdict: Verdict) -> Iterator[str]:
     """One row for all rates on which the sources stand alike."""
-    reason = verdict.reason or RULES[verdict.rule]
     for difference in verdict.differences:
         says = ", ".join(f"{source} {_price(difference, price)}" for source, price in difference.says.items())
         figure = verdict.figures.get(difference.slot)
+        reason = verdict.reason or RULES[verdict.rule]
+        if figure is not None and figure.source == DECIDED:
+            reason = figure.note
         taken = _price(difference, figure.price) if figure is not None else "none"
         yield f"| {verdict.dossier.model} | {_at(difference.slot)} | {says} | {taken} | {reason} |\n"
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from callmeter.pricing.build.complete import CACHES, INFERRED, MAIN, Figure, completed, fine
+from callmeter.pricing.build.complete import CACHES, DECIDED, INFERRED, MAIN, Figure, completed, fine
 from callmeter.pricing.build.join import Dossier
 from callmeter.pricing.build.offers import Era, Offer, Rates, Slot, per_unit, printed, same
 from callmeter.pricing.build.overrides import Decision
@@ -26,7 +26,7 @@ FIRST_PARTY = frozenset({"openai", "anthropic", "gemini", "vertex_ai", "xai"})
 """Providers whose prices genai-prices follows most closely."""
 
 RULES: Mapping[str, str] = {
-    "decided": "a decision of ours",
+    DECIDED: "a decision of ours",
     "checked": "the source compared it with the provider's page within 90 days",
     "agreed": "two sources agree",
     "cited": "the newer source that names the provider's page",
@@ -99,7 +99,7 @@ def decide(dossier: Dossier, as_of: date, decision: Decision | None = None) -> V
         past=_past(history, figures) if history is not None else (),
         coming=_coming((best, *allies), figures),
         differences=tuple(_differences(figures, offers)),
-        reason=decision.reason if decision is not None and rule == "decided" else "",
+        reason=decision.reason if decision is not None and rule == DECIDED else "",
     )
     return _since_release(verdict, as_of)
 
@@ -152,7 +152,7 @@ def _corrected(figures: Mapping[Slot, Figure], decision: Decision) -> dict[Slot,
     }
     for line, text in decision.set.items():
         price = per_unit(Decimal(text), 10**6 if unit_of(line) in ("token", "character") else 1)
-        kept[Slot(line)] = Figure(price, "decided", note=decision.reason)
+        kept[Slot(line)] = Figure(price, DECIDED, note=decision.reason)
     return {slot: _placed(slot, figure, decision) for slot, figure in kept.items()}
 
 
@@ -167,7 +167,7 @@ def _best(dossier: Dossier, offers: Sequence[Offer], as_of: date, decision: Deci
     if decision is not None:
         chosen = next((offer for offer in offers if offer.source == decision.take), None)
         if chosen is not None:
-            return chosen, "decided"
+            return chosen, DECIDED
     if len(offers) == 1:
         return offers[0], "single"
     ranked = sorted(offers, key=lambda offer: _rank(dossier, offer, offers, as_of), reverse=True)

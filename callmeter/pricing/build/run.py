@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from callmeter.pricing.build import conflicts, genai_prices, history, litellm, models_dev, overrides, suspects, write
-from callmeter.pricing.build.complete import INFERRED
+from callmeter.pricing.build.complete import DECIDED, INFERRED
 from callmeter.pricing.build.decide import Verdict, decide
 from callmeter.pricing.build.join import Dossier, join
 from callmeter.pricing.build.names import Provider, providers
@@ -197,7 +197,7 @@ def _sources(inputs: Inputs) -> dict[str, Any]:
         "inferred": write.source(
             "inferred", None, "no source states the figure; the rate's note says how it was found"
         ),
-        "decided": write.source("decided", None, "our decision; the rate's note has the reason"),
+        DECIDED: write.source(DECIDED, None, "our decision; the rate's note has the reason"),
     }
 
 

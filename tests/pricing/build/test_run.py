@@ -128,6 +128,15 @@ def test_disagreements_are_told_with_values_and_rule(tmp_path) -> None:
     assert "| m | input | litellm 1, genai-prices 1, models.dev 1.5 | 1 | two sources agree |" in page
 
 
+def test_a_rate_that_we_set_is_told_with_our_reason_and_the_rest_with_the_rule(tmp_path) -> None:
+    catalogue = models_dev(("groq", "m", cost(input="3", output="4")))
+    decisions = '[[decision]]\nkind = "price"\nmodel = "m"\nset = { input = "5" }\nreason = "the page says so"\n'
+    inputs = write(tmp_path / "in", price_map=litellm(groq__m=groq()), catalogue=catalogue, decisions=decisions)
+    page = run(inputs, tmp_path / "data")["CONFLICTS.md"]
+    assert "| m | input | litellm 1, models.dev 3 | 5 | the page says so |" in page
+    assert "| m | output | litellm 2, models.dev 4 | 2 | the newer source; none names the provider's page |" in page
+
+
 def test_a_price_that_changed_ends_and_stays(tmp_path) -> None:
     data = tmp_path / "data"
     for read, day in (
