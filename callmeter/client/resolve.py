@@ -165,7 +165,7 @@ def _deployment(
         api_key=None if row.exchanges_key else key,
         headers=_headers(row, environ),
         id=deployment_id,
-        region=region or variables.get("region") or variables.get("location") or "",
+        region=region or variables.get("region") or variables.get("location") or _place(row, base),
         base_model=base_model or priced_as,
         quirks=row.quirks,
         variables={name: value for name, value in variables.items() if name not in row.secrets},
@@ -279,6 +279,11 @@ def _own_address(row: Provider, variables: Mapping[str, Any], model: str) -> str
             llm_provider=row.name,
             model=model,
         ) from None
+
+
+def _place(row: Provider, base: str) -> str:
+    """The location that an address of the provider's serves; empty for its ordinary one and for anybody else's."""
+    return next((place for place, address in row.places.items() if _origin(address) == _origin(base)), "")
 
 
 def _headers(row: Provider, environ: Mapping[str, str]) -> dict[str, str]:

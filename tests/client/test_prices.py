@@ -194,6 +194,26 @@ def test_prices_hold_at_the_hosts_they_are_of(provider: str, model: str, api_bas
     assert cost.reason if status == "unpriced" else not cost.reason
 
 
+@pytest.mark.parametrize(
+    ("model", "host", "region", "factor"),
+    [
+        ("gpt-5.5", "api.openai.com", "", "1"),
+        ("gpt-5.5", "eu.api.openai.com", "", "1.1"),
+        ("gpt-5.5", "jp.api.openai.com", "", "1.1"),
+        ("gpt-5.5", "eu.api.openai.com", "global", "1"),
+        ("gpt-5.5", "api.openai.com", "in", "1.1"),
+        ("gpt-4o", "eu.api.openai.com", "", "1"),  # of before regional endpoints cost more
+        ("gpt-realtime-mini", "us.api.openai.com", "", "1"),
+        ("gpt-realtime-2.1-mini", "us.api.openai.com", "", "1.1"),
+    ],
+)
+def test_a_host_says_which_regions_price_holds_unless_the_call_does(
+    model: str, host: str, region: str, factor: str
+) -> None:
+    ordinary = priced(model, "openai", None).total
+    assert priced(model, "openai", f"https://{host}/v1", region=region).total == ordinary * Decimal(factor)
+
+
 def test_the_reason_names_the_host_and_the_ways_out() -> None:
     reason = priced("gpt-4o", "openai", "https://llm.example.com/v1").reason
     assert all(part in reason for part in ("llm.example.com", "base_model=", "input_cost_per_token=", "register_model"))

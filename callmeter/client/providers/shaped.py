@@ -253,6 +253,8 @@ ROWS = (
         "openai",
         display="OpenAI",
         base_url="https://api.openai.com/v1",
+        # https://developers.openai.com/api/docs/guides/data-residency, read 2026-11-25
+        places={place: f"https://{place}.api.openai.com/v1" for place in ("au", "eu", "in", "jp", "us")},
         key_env=("OPENAI_API_KEY",),
         base_env=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         serves=(
