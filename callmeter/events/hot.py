@@ -24,6 +24,11 @@ REMEMBER_MAX = 500_000
 SWEEP_ROWS = 10_000
 """Rows deleted in one transaction, so that nobody waits long for it."""
 
+FEW_ROWS = 500
+FEW_BYTES = 1 << 20
+"""So little of the events is put back. Deleting all of a table takes SQLite no look at its pages; deleting rows changes
+each page, which is then written to the log and to the database although nothing is in it any more."""
+
 _RETIRED = "retired/"
 """What the keys in `meta` begin with that name files taken out of the ledger."""
 
@@ -36,6 +41,11 @@ _set_aside = commit_points("hot.set_aside", "damaged ledger rows set aside")
 _DELETE_UNNEEDED = """
 DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND (ledger = 0 OR seq <= ?3)
 AND NOT EXISTS (SELECT 1 FROM outbox WHERE sink IN (SELECT n FROM sinks) AND outbox.seq = events.seq)
+"""
+
+_STILL_NEEDED = """
+SELECT seq, length(body) FROM events WHERE seq > ?1
+UNION SELECT seq, length(body) FROM outbox JOIN events USING (seq) WHERE sink IN (SELECT n FROM sinks) LIMIT ?2
 """
 
 _HOT = """
@@ -157,7 +167,8 @@ class Hot(Outbox):
         compacted = self._db.execute(sql, (before, upto)).fetchone()[0]
         self._db.execute("UPDATE sinks SET delivered = delivered + ? WHERE identity = ?", (compacted, LEDGER))
         self._set_meta("compacted_seq", upto)
-        self._delete_unneeded(before, upto)
+        if not self._clear_all_but_few(upto, compacted):
+            self._delete_unneeded(before, upto)
 
     def drop_files(self, owner: str, paths: Sequence[str]) -> bool:
         """Forget files, as retention does. False, with nothing changed, if the lease is not ours."""
@@ -213,6 +224,16 @@ class Hot(Outbox):
 
         self._swept = after + SWEEP_ROWS
         return self._write(work, _sweep)
+
+    def _clear_all_but_few(self, upto: int, compacted: int) -> bool:
+        """Delete what nobody needs by putting back what somebody does, where that is little; whether it was."""
+        few = self._db.execute(_STILL_NEEDED, (upto, min(FEW_ROWS, compacted // 2) + 1)).fetchall()
+        if len(few) > min(FEW_ROWS, compacted // 2) or sum(size for _, size in few) > FEW_BYTES:
+            return False
+        rows = [self._db.execute("SELECT * FROM events WHERE seq = ?", (seq,)).fetchone() for seq, _ in few]
+        self._db.execute("DELETE FROM events")
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        return True
 
     def _delete_unneeded(self, after: int, upto: int) -> int:
         self._db.execute(_DELETE_UNNEEDED, (after, upto, self._number("compacted_seq")))

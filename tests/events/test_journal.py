@@ -6,15 +6,17 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from callmeter.errors import JournalError
+from callmeter.events import hot
 from callmeter.events.journal import END, Journal, LedgerFile, Row
 from callmeter.events.journal_schema import VERSION
 from callmeter.testing.clocks import FixedClock
@@ -134,6 +136,30 @@ def test_compacted_rows_leave_once_every_sink_has_them(journal: Journal) -> None
     assert journal.snapshot().files == (merged,)
     assert journal.drop_files("me", [merged.path])
     assert journal.snapshot().files == ()
+
+
+@given(
+    wanted=st.lists(st.tuples(st.sets(st.sampled_from([A, B])), st.booleans()), min_size=1, max_size=12),
+    upto=st.integers(1, 12),
+    acknowledged=st.sets(st.integers(1, 12)),
+)
+@settings(max_examples=40)
+def test_the_same_rows_stay_whether_the_others_are_deleted_or_those_put_back(
+    wanted: list[tuple[set[str], bool]], upto: int, acknowledged: set[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    stayed = []
+    for most in (0, 500):
+        with closing(Journal.open(tmp_path_factory.mktemp("home"))) as journal, pytest.MonkeyPatch.context() as patched:
+            patched.setattr(hot, "FEW_ROWS", most)
+            journal.append([end(n, *sorted(sinks), ledger=ledger) for n, (sinks, ledger) in enumerate(wanted, 1)])
+            for name in (A, B, "ledger"):
+                assert journal.lease(name, "me", 15)
+            journal.settle(A, "me", accepted=sorted(acknowledged))
+            assert journal.register_files("me", [], upto)
+            stayed.append(journal._db.execute("SELECT * FROM events ORDER BY seq").fetchall())
+            assert all(account.missing == 0 for account in journal.accounts())
+    assert stayed[0] == stayed[1]
 
 
 def test_history_is_queued_for_a_new_sink_whatever_was_delivered_before(journal: Journal) -> None:
