@@ -1,25 +1,27 @@
-"""Journals and compacts made-up calls: `pipeline_load.py COUNT`. Prints rates and commit times."""
+"""Journals and compacts made-up calls: `pipeline_load.py COUNT`. Prints rates, and how soon an event is safe."""
 
 import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
-from benchmarks.ledger import ends, stored
+from benchmarks.harness import percentile
+from benchmarks.ledger import ends
+from callmeter import faultpoints
 from callmeter.clock import IdSource, SystemClock
 from callmeter.events.journal import Journal
-from callmeter.events.journal_schema import END, Row
 from callmeter.events.model import AnyEvent
 from callmeter.events.writer import Writer
 from callmeter.settings import Settings
 from callmeter.sinks.duckdb.compactor import Compactor
 
-GROUP, GROUPS = 25, 60
+GROUP, ALONE = 25, 300
+"""Events that open the journal, and events that are followed one by one."""
+
 HANDED_OVER = 2_000
 """Events offered before the writer is waited for: well within its bound."""
 
@@ -45,23 +47,41 @@ def journal(writer: Writer, events: list[AnyEvent]) -> None:
             raise SystemExit(f"the writer could not commit: {writer.failing or 'it took longer than a minute'}")
 
 
-def commits_ms(home: Path, rows: list[Row], *, busy: bool) -> list[float]:
-    """How long each group took to commit, in order of size."""
-    took: list[float] = []
+class Safety(NamedTuple):
+    """How long an event took until it outlives a kill, and until it was in the journal; in milliseconds."""
 
-    def write() -> None:
-        with closing(Journal.open(home)) as opened:
-            for at in range(0, len(rows), GROUP):
-                began = time.perf_counter()
-                opened.append(rows[at : at + GROUP])
-                took.append((time.perf_counter() - began) * 1e3)
+    spooled_ms: list[float]
+    committed_ms: list[float]
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    while busy and thread.is_alive():
-        sum(range(1_000))
-    thread.join()
-    return sorted(took)
+
+def safety(home: Path, events: list[AnyEvent], *, busy: bool) -> Safety:
+    """Offer one event after the other. If `busy`, who offered it computes without a pause until it is committed."""
+    clock, spooled = SystemClock(), list[float]()
+    found = Safety([], [])
+
+    def note(name: str) -> None:
+        if name == "spool.write.after":
+            spooled.append(time.perf_counter())
+
+    writer = Writer(
+        lambda: Journal.open(home), clock=clock, ids=IdSource(clock), settings=Settings(home=str(home)), ledger=True
+    )
+    journal(writer, events[:GROUP])
+    faultpoints.handler = note
+    for event in events[GROUP:]:
+        spooled.clear()
+        offered = time.perf_counter()
+        writer.offer(event, 1_000)
+        while writer.handoff.done < writer.handoff.offered:
+            if busy:
+                sum(range(1_000))
+            else:
+                time.sleep(0.0002)
+        found.committed_ms.append((time.perf_counter() - offered) * 1e3)
+        found.spooled_ms.append((spooled[0] - offered) * 1e3)
+    faultpoints.handler = None
+    writer.stop(60)
+    return found
 
 
 def main() -> None:
@@ -79,15 +99,17 @@ def main() -> None:
             journalled = cpu_rate(count, lambda: journal(writer, events))
             writer.stop(60)
             compacted = cpu_rate(count, compactor.compact)
-        rows = [Row(e.id, e.call.call_id, END, e.at_ns, stored(e), True) for e in ends(GROUP * GROUPS, 3)]
-        idle = commits_ms(Path(folder) / "idle", rows, busy=False)
-        busy = commits_ms(Path(folder) / "busy", rows, busy=True)
+        idle = safety(Path(folder) / "idle", made(GROUP + ALONE, 3), busy=False)
+        busy = safety(Path(folder) / "busy", made(GROUP + ALONE, 3), busy=True)
     found = {
         "journalled": journalled,
         "compacted": compacted,
-        "idle_ms": idle[len(idle) // 2],
-        "busy_ms": busy[len(busy) // 2],
-        "busy_p99_ms": busy[int(len(busy) * 0.99)],
+        **{
+            f"{beside}_{step}_{name}_ms": percentile(getattr(measured, f"{step}_ms"), share)
+            for beside, measured in (("idle", idle), ("busy", busy))
+            for step in ("spooled", "committed")
+            for name, share in (("p50", 0.5), ("p99", 0.99))
+        },
     }
     print(json.dumps(found), flush=True)
 

@@ -5,7 +5,10 @@
 Two sinks that never return are on, in one process with the ledger and in one without. `publish()` is timed with an
 event that holds a 10 MB prompt. Then, with content captured, 500 events a second of 100 kB each are published from an
 event loop, whose lag is how much later than asked a sleep ends; resident memory is read each second, and its growth
-counted from the first full second.
+counted from the first full second, when the ledger has been compacted before and DuckDB is loaded.
+
+On a busy machine the lag is mostly the machine's: the loop, or the thread that has the interpreter's lock just then,
+waits for a processor. The kernel counts how long each thread did, and the loop's own lag is without the longest of it.
 """
 
 import argparse
@@ -28,6 +31,7 @@ def measure(bench: Bench, hang_s: float | None = None) -> str:
         "publish(), 10 MB prompt, p99, µs": "p99_us",
         "event loop's lag, p99, ms": "lag_p99_ms",
         "event loop's lag, worst, ms": "lag_max_ms",
+        "event loop's lag, worst, but for waits for a processor, ms": "own_lag_max_ms",
         f"RSS growth over {seconds:g} s of 500 × 100 kB a second, MB": "growth_mb",
     }
     shown = [[name, *(f"{row[key]:.1f}" for row in found.values())] for name, key in figures.items()]
@@ -40,7 +44,7 @@ def measure(bench: Bench, hang_s: float | None = None) -> str:
                     for name, one in found.items()
                     for row in (
                         target(f"publish(), p99, {name}", one["p99_us"], 50, "µs"),
-                        target(f"event loop's lag, worst, {name}", one["lag_max_ms"], 10, "ms"),
+                        target(f"event loop's own lag, worst, {name}", one["own_lag_max_ms"], 10, "ms"),
                         target(f"RSS growth, {name}", one["growth_mb"], 50, "MB"),
                     )
                 )

@@ -271,7 +271,9 @@ class Runtime:
     def _lost(self, sink: str, reason: str, count: int, size: int) -> None:
         key = (sink, reason)
         if key not in self.losses:
-            log.warning("events for %s are being dropped (%s); see `callmeter sinks`", sink, reason)
+            what = "prompts and answers" if reason == "content_shed" else "events"
+            whose = f" for {sink}" if sink else ""
+            log.warning("%s%s are being dropped (%s); see `callmeter sinks`", what, whose, reason)
         self.losses[key] = self.losses.get(key, 0) + count
 
     # -- the end

@@ -52,7 +52,7 @@ class Secret:
         raise TypeError("a Secret is not pickled: pass the name of the environment variable that holds it instead")
 
 
-class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Units consumed by one attempt or one call. Totals include their parts.
 
     `input_tokens` contains cache reads, both kinds of cache writes, audio, image and video input; `output_tokens`
@@ -105,7 +105,7 @@ class CostItem(Struct, frozen=True, omit_defaults=True, gc=False):
     """The condition the rate was chosen by: service tier, region, `>200000`, …"""
 
 
-class Cost(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Cost(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a call cost: exact, with its lines, or None with a reason. Computed once and shown everywhere."""
 
     total: Decimal | None = None

@@ -45,7 +45,7 @@ AND NOT EXISTS (SELECT 1 FROM outbox WHERE sink IN (SELECT n FROM sinks) AND out
 
 _STILL_NEEDED = """
 SELECT seq, length(body) FROM events WHERE seq > ?1
-UNION SELECT seq, length(body) FROM outbox JOIN events USING (seq) WHERE sink IN (SELECT n FROM sinks) LIMIT ?2
+UNION ALL SELECT seq, length(body) FROM outbox JOIN events USING (seq) WHERE sink IN (SELECT n FROM sinks) LIMIT ?2
 """
 
 _HOT = """
@@ -227,10 +227,11 @@ class Hot(Outbox):
 
     def _clear_all_but_few(self, upto: int, compacted: int) -> bool:
         """Delete what nobody needs by putting back what somebody does, where that is little; whether it was."""
-        few = self._db.execute(_STILL_NEEDED, (upto, min(FEW_ROWS, compacted // 2) + 1)).fetchall()
-        if len(few) > min(FEW_ROWS, compacted // 2) or sum(size for _, size in few) > FEW_BYTES:
+        most = min(FEW_ROWS, compacted // 2)
+        found = self._db.execute(_STILL_NEEDED, (upto, most + 1)).fetchall()
+        if len(found) > most or sum(size for _, size in found) > FEW_BYTES:
             return False
-        rows = [self._db.execute("SELECT * FROM events WHERE seq = ?", (seq,)).fetchone() for seq, _ in few]
+        rows = [self._db.execute("SELECT * FROM events WHERE seq = ?", (seq,)).fetchone() for seq, _ in set(found)]
         self._db.execute("DELETE FROM events")
         self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return True

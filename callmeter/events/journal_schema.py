@@ -84,7 +84,7 @@ def create_tables(db: Any) -> None:
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, gc=False):
     """An event on its way into the journal."""
 
     id: str

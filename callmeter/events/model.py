@@ -18,7 +18,7 @@ def otel(name: str, unit: str = "") -> Meta:
     return Meta(extra={"otel": name, "unit": unit})
 
 
-class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is known when a call begins. Its end carries it too, naming the deployment that served after a fallback."""
 
     call_id: str
@@ -56,7 +56,7 @@ class CallFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = {}
 
 
-class ErrorFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ErrorFacts(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What went wrong. The message is the provider's or ours and never holds a credential."""
 
     error_class: Annotated[str, otel("error.type")]
@@ -67,7 +67,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retryable: bool = False
 
 
-class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One request to one deployment. A call's usage and cost are the sums over its attempts."""
 
     number: int
