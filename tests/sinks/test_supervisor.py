@@ -80,8 +80,9 @@ def blocking() -> Iterator[Blocking]:
 
 
 def ours() -> list[str]:
-    """The threads of workers; a callback thread may be left by another test of the process."""
-    return sorted(t.name for t in threading.enumerate() if t.name.startswith("callmeter-") and "callback" not in t.name)
+    """The threads of workers; another test of the process may have left some of other kinds."""
+    kinds = ("callmeter-sink-", "callmeter-workers")
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(kinds))
 
 
 def test_nothing_runs_before_start_and_two_sinks_with_one_identity_share_a_worker(home: Home) -> None:
